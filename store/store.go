@@ -1,10 +1,11 @@
 // Package store is the seam between Causeway and durable storage.
 //
 // Two things are kept: small records under string keys ([Records]: sessions,
-// tasks, grants, clients, handles), and, once objects land, one journal per
-// durable object. An engine implements the seam once and everything above it,
-// the wire, sign-in and objects, works on it unchanged. [NewMemory] is an
-// engine for tests and trials; it promises nothing across a restart.
+// tasks, grants, clients, handles), and one journal per durable object
+// ([Journal]). An [Engine] implements both and everything above it, the wire,
+// sign-in and objects, works on it unchanged. [NewMemory] is an engine for
+// tests and trials; it promises nothing across a restart. Why the seam is cut
+// here is in docs/decisions/0003-store-seam.md.
 //
 // The conformance suite in store/storetest must pass for every engine.
 package store
@@ -94,11 +95,12 @@ type Records interface {
 	GetCached(ctx context.Context, key string) (r Record, age time.Duration, err error)
 
 	// Put writes value under key if the record is at revision prev, 0 for "must
-	// not exist", and returns its new revision. [ErrConflict] otherwise.
+	// not exist" and [AnyRevision] for whatever it is, and returns its new
+	// revision. [ErrConflict] otherwise.
 	Put(ctx context.Context, key string, value []byte, prev Revision, opts *PutOptions) (Revision, error)
 
 	// Delete removes the record if it is at revision prev. [ErrConflict] if it
-	// is at another, [ErrNotFound] if it is not there.
+	// is at another, [ErrNotFound] if it is not there, [ErrInvalid] if prev is 0.
 	Delete(ctx context.Context, key string, prev Revision) error
 
 	// List yields the records whose keys begin with prefix, in key order. It is
@@ -107,10 +109,11 @@ type Records interface {
 	List(ctx context.Context, prefix string) iter.Seq2[Record, error]
 
 	// Watch yields every change of records whose keys begin with prefix that
-	// comes after revision since, in order and without gaps, until ctx ends or
-	// the caller stops. since 0 starts with the present: every existing record
-	// first, then changes. If the engine no longer knows what happened after
-	// since, it yields [ErrCompacted] and ends. Intermediate values of one
-	// record may be skipped in favour of its newest, deletions may not.
+	// comes after revision since, in order and without gaps, until the caller
+	// stops or ctx ends; then it yields the ctx's error. since 0 starts with the
+	// present: every existing record first, then a heartbeat, then changes. If the
+	// engine no longer knows what happened after since, or since is from another
+	// life of the store, it yields [ErrCompacted] and ends. Intermediate values of
+	// one record may be skipped in favour of its newest, deletions may not.
 	Watch(ctx context.Context, prefix string, since Revision) iter.Seq2[Change, error]
 }
