@@ -1,0 +1,364 @@
+package causeway
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/causeway-mcp/causeway/mcphttp"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// DefaultAddr is where an App listens unless told otherwise: on this machine only.
+const DefaultAddr = "127.0.0.1:8787"
+
+// Bounds of the HTTP server. Bodies, streams and calls have their own, in
+// mcphttp.Options.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+	defaultDrain      = 10 * time.Second
+)
+
+// An App is a program that serves MCP servers. Its zero value is ready to mount
+// them. Fields are set before [App.Run], [App.Main] or [App.Handler] is called and
+// left alone afterwards; for those that have a flag they are the default of it.
+type App struct {
+	// Addr is the TCP address to listen on, "host:port"; port 0 takes a free one.
+	// Empty is [DefaultAddr]. Flag -addr.
+	Addr string
+
+	// AllowAnonymous lets an App without sign-in listen on an address that others
+	// can reach. Without it Run refuses to start there. Flag -allow-anonymous.
+	AllowAnonymous bool
+
+	// AllowedOrigins are the web origins whose pages may call the servers from a
+	// browser, see [mcphttp.Options]. Flag -allow-origin, separated by commas.
+	AllowedOrigins []string
+
+	// AllowedHosts are further names the Host header may have while the App listens
+	// on loopback, for a reverse proxy on the same machine that passes the public
+	// name on. Flag -allow-host, separated by commas.
+	AllowedHosts []string
+
+	// Drain bounds how long Run waits for requests that are being worked on when it
+	// is told to stop. Zero is 10 seconds. What is not done by then is cut.
+	Drain time.Duration
+
+	// Logger gets what an operator should know. Nil is slog.Default().
+	Logger *slog.Logger
+
+	// Flags are flags of the program's own. Run adds its flags to them and parses
+	// all of them, from command line, environment and settings file alike. Nil is a
+	// set of Run's own.
+	Flags *flag.FlagSet
+
+	// Ready is called once, when the address is bound, with the base URL of the App
+	// ("http://127.0.0.1:8787"). Nil prints the URL of every mount on standard
+	// output.
+	Ready func(base string)
+
+	mux    *http.ServeMux
+	mounts []*mount
+	build  sync.Once
+}
+
+// A MountHandler is an MCP server to be mounted with [App.Mount]; [Server] makes
+// one.
+type MountHandler struct {
+	// Server gives the server for a request, as for mcphttp.NewHandler.
+	Server func(*http.Request) *mcp.Server
+
+	// Options of the wire. Logger, AllowedOrigins, AllowedHosts and AllowAnonymous
+	// are the App's where they are not set.
+	Options mcphttp.Options
+
+	// SSEPath, if not empty, is a second path, for the HTTP+SSE pair of 2024-11-05
+	// alone. The mount's own path serves that as well; some old clients insist on
+	// /sse.
+	SSEPath string
+}
+
+// Server is s, unmodified, for [App.Mount].
+func Server(s *mcp.Server) MountHandler {
+	if s == nil {
+		panic("causeway: Server(nil)")
+	}
+	return MountHandler{Server: func(*http.Request) *mcp.Server { return s }}
+}
+
+// mount is where a server is mounted. The wire handler is made when settings are
+// known.
+type mount struct {
+	MountHandler
+	path    string
+	handler *mcphttp.Handler
+}
+
+// Mount serves h at path, which starts with a slash and has no pattern in it. Like
+// http.ServeMux it panics when the path is malformed or taken.
+func (a *App) Mount(path string, h MountHandler) {
+	if h.Server == nil {
+		panic("causeway: Mount at " + path + " of a MountHandler without Server")
+	}
+	m := &mount{MountHandler: h, path: path}
+	a.handlePath(path, func(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) })
+	if h.SSEPath != "" {
+		a.handlePath(h.SSEPath, func(w http.ResponseWriter, r *http.Request) { m.handler.SSE().ServeHTTP(w, r) })
+	}
+	a.mounts = append(a.mounts, m)
+}
+
+func (a *App) handlePath(path string, h http.HandlerFunc) {
+	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "{} ") {
+		panic(fmt.Sprintf("causeway: mount path %q: want a plain path that starts with a slash", path))
+	}
+	a.Handle(path, h)
+}
+
+// Handle serves h, any http.Handler, for a pattern of http.ServeMux beside the MCP
+// servers: pages, webhooks, health checks. It is not behind the checks that mounts
+// have.
+func (a *App) Handle(pattern string, h http.Handler) {
+	if a.mux == nil {
+		a.mux = http.NewServeMux()
+	}
+	a.mux.Handle(pattern, h)
+}
+
+// Handler is the App as an http.Handler, for a program that has an http.Server of
+// its own. Call [App.Shutdown] before that server's Shutdown.
+func (a *App) Handler() http.Handler {
+	a.build.Do(a.buildMounts)
+	return a.mux
+}
+
+func (a *App) buildMounts() {
+	if a.mux == nil {
+		a.mux = http.NewServeMux()
+	}
+	for _, m := range a.mounts {
+		o := m.Options
+		if o.Logger == nil {
+			o.Logger = a.logger()
+		}
+		if o.AllowedOrigins == nil {
+			o.AllowedOrigins = a.AllowedOrigins
+		}
+		if o.AllowedHosts == nil {
+			o.AllowedHosts = a.AllowedHosts
+		}
+		o.AllowAnonymous = o.AllowAnonymous || a.AllowAnonymous
+		m.handler = mcphttp.NewHandler(m.Server, &o)
+	}
+}
+
+// Shutdown drains the mounted servers: streams end with a hint to reconnect, calls
+// being worked on may finish until ctx ends. Run does this by itself.
+func (a *App) Shutdown(ctx context.Context) error {
+	a.Handler()
+	errs := make([]error, len(a.mounts))
+	var wg sync.WaitGroup
+	for i, m := range a.mounts {
+		wg.Go(func() {
+			if err := m.handler.Shutdown(ctx); err != nil {
+				errs[i] = fmt.Errorf("draining %s: %w", m.path, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Main runs the App with the process's flags until SIGINT or SIGTERM, then drains
+// it; a second signal ends the process at once. It does not return: it exits with 0
+// after a drain, with 1 after a failure and with 2 when a setting makes no sense,
+// having said why on standard error.
+func (a *App) Main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(exitCode(a.Run(ctx, os.Args[1:]), filepath.Base(os.Args[0]), os.Stderr))
+}
+
+// A settingsError is a mistake of whoever started the program.
+type settingsError struct{ error }
+
+func (e settingsError) Unwrap() error { return e.error }
+
+func exitCode(err error, program string, stderr io.Writer) int {
+	var bad settingsError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &bad):
+		fmt.Fprintf(stderr, "%s: %v\n", program, err)
+		return 2
+	default:
+		fmt.Fprintf(stderr, "%s: %v\n", program, err)
+		return 1
+	}
+}
+
+// Run serves the App until ctx ends, then drains it and returns nil; requests that
+// outlast the drain are cut and logged.
+//
+// Args are the program's arguments without its name. Flags are
+//
+//	-addr HOST:PORT       where to listen, default 127.0.0.1:8787
+//	-allow-anonymous      serve without sign-in where others can reach it
+//	-allow-origin LIST    web origins whose pages may call the servers
+//	-allow-host LIST      further names the Host header may have on loopback
+//	-config FILE          a settings file; default causeway.json, if it is there
+//
+// and those of [App.Flags]. A flag on the command line wins over the environment
+// (CAUSEWAY_ADDR for -addr, CAUSEWAY_ALLOW_ORIGIN for -allow-origin), that over the
+// settings file, a JSON object of flag names ({"addr": "127.0.0.1:9000"}), and that
+// over the App's fields. Anything unknown is an error, and nothing is served.
+func (a *App) Run(ctx context.Context, args []string) error {
+	if err := a.configure(args); err != nil {
+		return err
+	}
+	ln, err := a.listen(ctx)
+	if err != nil {
+		return err
+	}
+	return a.serve(ctx, ln)
+}
+
+func (a *App) configure(args []string) error {
+	set := a.Flags
+	if set == nil {
+		set = flag.NewFlagSet(filepath.Base(os.Args[0]), flag.ContinueOnError)
+	}
+	if a.Addr == "" {
+		a.Addr = DefaultAddr
+	}
+	set.StringVar(&a.Addr, "addr", a.Addr, "`host:port` to listen on; port 0 takes a free one")
+	set.BoolVar(&a.AllowAnonymous, "allow-anonymous", a.AllowAnonymous, "serve without sign-in where others can reach it")
+	set.Var((*list)(&a.AllowedOrigins), "allow-origin", "web origins, separated by commas, whose pages may call the servers")
+	set.Var((*list)(&a.AllowedHosts), "allow-host", "further names, separated by commas, the Host header may have on loopback")
+	set.String(settingsFlag, "", "settings `file`, a JSON object of flag names (default "+settingsFile+", if it is there)")
+
+	help := set.Output()
+	set.SetOutput(io.Discard) // errors are returned, and told once
+	err := parseSettings(set, args, os.LookupEnv)
+	set.SetOutput(help)
+	if errors.Is(err, flag.ErrHelp) {
+		if set.Name() != "" {
+			fmt.Fprintf(help, "Usage of %s:\n", set.Name())
+		}
+		set.PrintDefaults()
+		return err
+	}
+	if err != nil {
+		return settingsError{err}
+	}
+	return nil
+}
+
+// listen binds the address, or says what is wrong with it and what to do.
+func (a *App) listen(ctx context.Context) (net.Listener, error) {
+	if _, _, err := net.SplitHostPort(a.Addr); err != nil {
+		return nil, settingsError{fmt.Errorf("-addr %q: want host:port, such as %s", a.Addr, DefaultAddr)}
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", a.Addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("cannot listen on %s: another program does already; stop it, or take another port with -addr (port 0 is any free one): %w", a.Addr, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", a.Addr, err)
+	}
+	if !isLoopback(ln.Addr()) && !a.AllowAnonymous && !a.everyMountIsOpen() {
+		ln.Close()
+		return nil, settingsError{fmt.Errorf("refusing to serve without sign-in on %s, which others can reach: listen on loopback (-addr %s), or say -allow-anonymous if everyone may call these tools", ln.Addr(), DefaultAddr)}
+	}
+	return ln, nil
+}
+
+// everyMountIsOpen reports whether the author said of each server that everyone may
+// call it.
+func (a *App) everyMountIsOpen() bool {
+	for _, m := range a.mounts {
+		if !m.Options.AllowAnonymous {
+			return false
+		}
+	}
+	return true
+}
+
+func isLoopback(addr net.Addr) bool {
+	ap, err := netip.ParseAddrPort(addr.String())
+	return err == nil && ap.Addr().Unmap().IsLoopback()
+}
+
+func (a *App) serve(ctx context.Context, ln net.Listener) error {
+	srv := &http.Server{
+		Handler:           a.Handler(),
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(a.logger().Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	a.announce("http://" + ln.Addr().String())
+
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+		a.drain(srv)
+		return nil
+	}
+}
+
+// drain ends streams with a hint to reconnect, lets calls finish, and cuts what is
+// left when the time is up. The servers drain while the listener closes, so that
+// nobody reconnects to a process that is going away.
+func (a *App) drain(srv *http.Server) {
+	limit := a.Drain
+	if limit == 0 {
+		limit = defaultDrain
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- a.Shutdown(ctx) }()
+	err := errors.Join(srv.Shutdown(ctx), <-drained)
+	if err != nil {
+		a.logger().Warn("requests were cut: they outlasted the drain", "limit", limit, "err", err)
+		srv.Close()
+	}
+}
+
+func (a *App) announce(base string) {
+	if a.Ready != nil {
+		a.Ready(base)
+		return
+	}
+	for _, m := range a.mounts {
+		fmt.Printf("MCP server at %s%s\n", base, m.path)
+	}
+}
+
+func (a *App) logger() *slog.Logger {
+	if a.Logger != nil {
+		return a.Logger
+	}
+	return slog.Default()
+}

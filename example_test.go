@@ -1,0 +1,98 @@
+package causeway_test
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+
+	"github.com/causeway-mcp/causeway"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+func Example() {
+	s := mcp.NewServer(&mcp.Implementation{Name: "Demo", Version: "1.0.0"}, nil)
+	causeway.AddTool(s, &mcp.Tool{Name: "add"}, func(_ context.Context, _ *mcp.CallToolRequest, in struct {
+		A float64 `json:"a"`
+		B float64 `json:"b"`
+	}) (*mcp.CallToolResult, any, error) {
+		return causeway.Text(in.A + in.B), nil, nil
+	})
+
+	// A program ends with causeway.Main(s). Here a client of the official SDK calls
+	// the same server.
+	app := &causeway.App{}
+	app.Mount("/mcp", causeway.Server(s))
+	web := httptest.NewServer(app.Handler())
+	defer web.Close()
+	defer app.Shutdown(context.Background())
+
+	ctx := context.Background()
+	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1.0.0"}, nil)
+	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: web.URL + "/mcp"}, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer session.Close()
+	res, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "add", Arguments: map[string]any{"a": 2, "b": 3}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(res.Content[0].(*mcp.TextContent).Text)
+	// Output: 5
+}
+
+// A tool that asks before it acts. The same code works for a client of 2025 and,
+// through an input-required round, for one of 2026-07-28.
+func ExampleElicit() {
+	s := mcp.NewServer(&mcp.Implementation{Name: "Files", Version: "1.0.0"}, nil)
+	causeway.AddTool(s, &mcp.Tool{Name: "wipe"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
+		answer, err := causeway.Elicit(ctx, &mcp.ElicitParams{
+			Message:         "Wipe everything?",
+			RequestedSchema: map[string]any{"type": "object", "properties": map[string]any{}},
+		})
+		if err != nil {
+			return nil, nil, err // an ask that is pending is an error too: return at once
+		}
+		if answer.Action != "accept" {
+			return causeway.Text("nothing was wiped"), nil, nil
+		}
+		return causeway.Text("wiped"), nil, nil
+	})
+
+	app := &causeway.App{}
+	app.Mount("/mcp", causeway.Server(s))
+	web := httptest.NewServer(app.Handler())
+	defer web.Close()
+	defer app.Shutdown(context.Background())
+
+	ctx := context.Background()
+	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1.0.0"}, &mcp.ClientOptions{
+		ElicitationHandler: func(_ context.Context, req *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+			fmt.Println("asked:", req.Params.Message)
+			return &mcp.ElicitResult{Action: "decline"}, nil
+		},
+	})
+	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: web.URL + "/mcp"}, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer session.Close()
+	res, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "wipe"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(res.Content[0].(*mcp.TextContent).Text)
+	// Output:
+	// asked: Wipe everything?
+	// nothing was wiped
+}
+
+func ExampleTextf() {
+	res := causeway.Textf("%d of %d", 3, 4)
+	fmt.Println(res.Content[0].(*mcp.TextContent).Text)
+	// Output: 3 of 4
+}
