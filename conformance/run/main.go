@@ -1,0 +1,123 @@
+// Command run scores the conformance fixtures with the official MCP
+// conformance suite.
+//
+// Usage, anywhere in the module:
+//
+//	go run ./conformance/run            # the server, every set of scenarios
+//	go run ./conformance/run -client    # the client as well
+//
+// It installs the suite and its Node from conformance/package-lock.json when
+// they are missing, starts conformance/server once on a free loopback port,
+// runs every set against it, prints one line per set and what did not pass,
+// and exits with status 1 unless every set holds what it must.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	withClient := flag.Bool("client", false, "score the fixture client too")
+	url := flag.String("url", "", "score the server at this `URL` instead of conformance/server")
+	out := flag.String("out", "", "keep results and logs in this `directory` instead of a temporary one")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	held, err := score(ctx, *url, *out, *withClient)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		os.Exit(1)
+	}
+	if !held {
+		os.Exit(1)
+	}
+}
+
+// score runs all sets and reports whether each held.
+func score(ctx context.Context, url, out string, withClient bool) (bool, error) {
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return false, err
+	}
+	if out == "" {
+		if out, err = os.MkdirTemp("", "conformance-"); err != nil {
+			return false, fmt.Errorf("making a directory for results: %w", err)
+		}
+		defer os.RemoveAll(out)
+	}
+	suite, err := openSuite(ctx, filepath.Join(root, "conformance"), out)
+	if err != nil {
+		return false, err
+	}
+	held, err := scoreServer(ctx, suite, root, url)
+	if err != nil || !withClient {
+		return held, err
+	}
+	clientHeld, err := scoreClient(ctx, suite, root)
+	return held && clientHeld, err
+}
+
+// scoreServer runs the server sets against url, or against one process of the
+// fixture if url is empty.
+func scoreServer(ctx context.Context, suite *suite, root, url string) (held bool, err error) {
+	if url == "" {
+		fixture, err := startFixture(ctx, root, suite.out)
+		if err != nil {
+			return false, err
+		}
+		url = fixture.url
+		defer func() {
+			if stopErr := fixture.stop(); stopErr != nil && err == nil {
+				held, err = false, stopErr
+			}
+		}()
+	}
+	return scoreSets(ctx, suite, serverSets, "server", "--url", url)
+}
+
+// scoreClient runs the client sets; the suite starts the client itself, once
+// for each scenario.
+func scoreClient(ctx context.Context, suite *suite, root string) (bool, error) {
+	binary, err := buildFixture(ctx, root, "./conformance/client", suite.out)
+	if err != nil {
+		return false, err
+	}
+	return scoreSets(ctx, suite, clientSets, "client", "--command", binary)
+}
+
+func scoreSets(ctx context.Context, suite *suite, sets []set, mode ...string) (bool, error) {
+	held := true
+	for _, set := range sets {
+		results, err := suite.run(ctx, set, mode)
+		if err != nil {
+			return false, err
+		}
+		verdict := set.judge(results)
+		fmt.Println(verdict)
+		held = held && verdict.held()
+	}
+	return held, nil
+}
+
+// moduleRoot is the directory of the go.mod that the working directory
+// belongs to.
+func moduleRoot(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("asking go for the module: %w", err)
+	}
+	file := strings.TrimSpace(string(out))
+	if file == "" || file == os.DevNull {
+		return "", fmt.Errorf("the working directory is in no Go module")
+	}
+	return filepath.Dir(file), nil
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// set is one run of the suite and what must come of it.
+type set struct {
+	args []string
+	// size is how many scenarios must hold: in a requirement set those it
+	// scores, elsewhere all there are. A suite that quietly lost scenarios is
+	// noticed by it.
+	size int
+}
+
+// unserved are the scenarios that no run against the fixture can exercise, with
+// the reason. They may be skipped, wherever they count; no other may.
+var unserved = map[string]string{
+	"tasks-status-notifications":  "the suite skips it itself: it was not rewritten for subscriptions/listen",
+	"sep-2640-skills-enumeration": "the Skills extension is not served",
+	"sep-2640-skills-manifest":    "the Skills extension is not served",
+	"sep-2640-skills-directory":   "the Skills extension is not served",
+}
+
+var serverSets = []set{
+	{args: []string{"--requirements", "2025-11-25"}, size: 30},
+	{args: []string{"--requirements", "2026-07-28"}, size: 37},
+	{args: []string{"--suite", "all"}, size: 65},
+	{args: []string{"--suite", "all", "--spec-version", "2025-06-18"}, size: 27},
+	{args: []string{"--suite", "all", "--spec-version", "2025-03-26"}, size: 1},
+}
+
+// clientTimeout is in milliseconds. The suite starts all clients of a set at
+// once, which a small machine needs time for.
+const clientTimeout = "120000"
+
+var clientSets = []set{
+	{args: []string{"--requirements", "2025-11-25", "--timeout", clientTimeout}, size: 18},
+	{args: []string{"--requirements", "2026-07-28", "--timeout", clientTimeout}, size: 32},
+}
+
+func (s set) String() string { return strings.Join(s.args, " ") }
+
+// requirements is the revision of a requirement set, or empty.
+func (s set) requirements() string {
+	if len(s.args) > 1 && s.args[0] == "--requirements" {
+		return s.args[1]
+	}
+	return ""
+}
+
+// verdict is what a set came to.
+type verdict struct {
+	set      set
+	count    map[outcome]int
+	checks   int
+	scored   int      // scenarios that count and passed
+	want     int      // scenarios that must count
+	problems []string // why the set does not hold
+	notes    []string // what did not pass and does not count
+}
+
+func (v verdict) held() bool { return len(v.problems) == 0 }
+
+// judge compares results with what the set demands. In a requirement set every
+// scored scenario must pass without a skipped check, and what is not scored is
+// only noted; elsewhere every scenario must.
+func (s set) judge(got results) verdict {
+	v := verdict{set: s, count: map[outcome]int{}, want: s.size}
+	scored := got.scored
+	if s.requirements() == "" {
+		scored = slices.Collect(maps.Keys(got.scenarios))
+	}
+	if len(scored) != s.size {
+		v.problems = append(v.problems, fmt.Sprintf("%d scenarios count, not %d", len(scored), s.size))
+	}
+	for _, name := range slices.Sorted(slices.Values(scored)) {
+		if _, ran := got.scenarios[name]; !ran {
+			v.problems = append(v.problems, name+" did not run")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(got.scenarios)) {
+		checks := got.scenarios[name]
+		result := outcomeOf(checks)
+		v.count[result]++
+		v.checks += countOf(checks, "SUCCESS")
+		counts := slices.Contains(scored, name)
+		switch {
+		case result == passed && counts:
+			v.scored++
+		case result == passed:
+		case result == skipped && unserved[name] != "":
+			v.notes = append(v.notes, fmt.Sprintf("%s is skipped: %s", name, unserved[name]))
+		case counts:
+			v.problems = append(v.problems, describe(name, checks)...)
+		default:
+			v.notes = append(v.notes, describe(name, checks)...)
+		}
+	}
+	return v
+}
+
+func countOf(checks []check, status string) int {
+	n := 0
+	for _, c := range checks {
+		if c.Status == status {
+			n++
+		}
+	}
+	return n
+}
+
+// describe lists the checks of a scenario that did not succeed.
+func describe(name string, checks []check) []string {
+	lines := []string{}
+	for _, c := range checks {
+		if c.Status == "SUCCESS" || c.Status == "INFO" {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s %s: %s", name, c.Status, c.ID, shorten(c.ErrorMessage)))
+	}
+	if len(checks) == 0 {
+		lines = append(lines, name+": no check was made")
+	}
+	return lines
+}
+
+// shorten keeps a message on one line of bounded length.
+func shorten(message string) string {
+	const enough = 400 // bytes
+	message = strings.Join(strings.Fields(message), " ")
+	if len(message) > enough {
+		message = strings.ToValidUTF8(message[:enough], "") + " …"
+	}
+	return message
+}
+
+// String is one line on the set, and below it what did not pass.
+func (v verdict) String() string {
+	word := "ok  "
+	if !v.held() {
+		word = "FAIL"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %-42s %2d/%d  scenarios: %d passed, %d skipped, %d warned, %d failed; %d checks",
+		word, v.set, v.scored, v.want,
+		v.count[passed], v.count[skipped]+v.count[partly], v.count[warned], v.count[failed], v.checks)
+	for _, line := range v.problems {
+		b.WriteString("\n      " + line)
+	}
+	for _, line := range v.notes {
+		b.WriteString("\n      (does not count) " + line)
+	}
+	return b.String()
+}
