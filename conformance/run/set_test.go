@@ -55,6 +55,8 @@ func TestASetHoldsOnlyIfEverythingThatCountsPassed(t *testing.T) {
 		{"one warned", all, results{scenarios: map[string][]check{"x": good, "y": warning}}, false},
 		{"one was skipped without an excuse", all, results{scenarios: map[string][]check{"x": good, "y": skip}}, false},
 		{"one was skipped that is not served", all, results{scenarios: map[string][]check{"x": good, "sep-2640-skills-manifest": skip}}, true},
+		{"one was skipped in part without an excuse", all, results{scenarios: map[string][]check{"x": good, "y": append(skip, good...)}}, false},
+		{"one was skipped in part with an excuse", all, results{scenarios: map[string][]check{"x": good, "http-standard-headers": append(skip, good...)}}, true},
 		{"one that is not served failed", all, results{scenarios: map[string][]check{"x": good, "sep-2640-skills-manifest": bad}}, false},
 		{"one is missing", all, results{scenarios: map[string][]check{"x": good}}, false},
 		{"a scored one passed, an unscored one failed", required, results{scored: []string{"x"}, scenarios: map[string][]check{"x": good, "y": bad}}, true},
