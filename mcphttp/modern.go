@@ -1,0 +1,321 @@
+package mcphttp
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/causeway-mcp/causeway/internal/jsonrpc"
+	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// looksModern tells whether a POST claims to be of 2026-07-28 or later: by its
+// version header, by a header only that era has, or by its body. Wrong claims
+// count too, so that they get that era's errors.
+func looksModern(r *http.Request, meta *jsonrpc.Meta) bool {
+	if v := r.Header["Mcp-Protocol-Version"]; len(v) > 0 && v[0] >= version20260728 {
+		return true
+	}
+	return len(r.Header["Mcp-Method"]) > 0 || (meta != nil && meta.ProtocolVersion != nil)
+}
+
+// serveModern serves one 2026-07-28 message. The checks come in the order that
+// docs/decisions/0002-era-routing.md gives, each with its status and code.
+func (h *Handler) serveModern(w http.ResponseWriter, r *http.Request, host *host, msg *jsonrpc.Message) {
+	switch msg.Kind {
+	case jsonrpc.Response:
+		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "in 2026-07-28 clients send no responses: answers go into inputResponses of the repeated request"))
+		return
+	case jsonrpc.Notification:
+		// Nothing a client can notify of has an effect here: cancellation is closing the stream.
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	c := &call{h: h, host: host, modern: true, user: userOf(r), method: msg.Method, id: msg.ID, extra: extraOf(r)}
+	params, err := jsonrpc.ParseParams(msg.Params)
+	var meta jsonrpc.Meta
+	if err == nil {
+		meta, err = jsonrpc.ParseMeta(params.Meta)
+	}
+	if err != nil {
+		writeError(w, http.StatusBadRequest, msg.ID, err)
+		return
+	}
+	version, werr := modernVersion(&meta, r.Header["Mcp-Protocol-Version"], true)
+	if werr == nil {
+		werr = host.checkVersion(version)
+	}
+	if werr == nil {
+		werr = c.checkMethodHeaders(r.Header, &params)
+	}
+	m, known := methods[msg.Method]
+	if werr == nil && (!known || m.eras&modernEra == 0 || m.notification) {
+		werr = wireError(sdkrpc.CodeMethodNotFound, "method not found: %q", clip(msg.Method))
+	}
+	if werr == nil {
+		werr = c.prepareModern(version, &meta)
+	}
+	if werr == nil && msg.Method == methodCallTool {
+		werr = host.tools.check(c.target, r.Header, params.Arguments)
+	}
+	if werr != nil {
+		status := statusOf(werr, true)
+		if werr.Code == sdkrpc.CodeInvalidParams {
+			status = http.StatusBadRequest
+		}
+		writeJSON(w, status, encodeError(msg.ID, werr))
+		return
+	}
+	if msg.Method == methodListen {
+		h.serveListen(w, r, c, msg.Params)
+		return
+	}
+	if !h.startCall() {
+		writeError(w, http.StatusServiceUnavailable, msg.ID, wireError(sdkrpc.CodeInternalError, "the server is shutting down; try again"))
+		return
+	}
+	defer h.calls.Done()
+	reply := &postReply{h: h, version: version, ids: nil, w: w, due: 1}
+	c.reply = reply
+	// Closing the stream is how a 2026-07-28 client cancels, so the request's own
+	// context is the call's.
+	c.begin(r.Context())
+	if isTaskMethod(msg.Method) {
+		c.runTaskMethod(&params)
+	} else {
+		c.run(func() (mcp.Request, error) { return c.build(m, msg.Params, &params) })
+	}
+	reply.leave()
+}
+
+// modernVersion finds the version of a modern request and holds `_meta` and
+// header against each other.
+func modernVersion(meta *jsonrpc.Meta, header []string, http bool) (string, *sdkrpc.Error) {
+	if http && len(header) == 0 {
+		if meta.ProtocolVersion == nil {
+			return "", invalidParams("_meta: %q is missing", jsonrpc.MetaProtocolVersion)
+		}
+		return "", wireError(mcp.CodeHeaderMismatch, "header MCP-Protocol-Version is missing")
+	}
+	if meta.ProtocolVersion == nil {
+		return "", invalidParams("_meta: %q is missing", jsonrpc.MetaProtocolVersion)
+	}
+	version, ok := jsonrpc.String(meta.ProtocolVersion)
+	if !ok {
+		return "", invalidParams("_meta: %q must be a string", jsonrpc.MetaProtocolVersion)
+	}
+	if !jsonrpc.IsObject(meta.ClientCapabilities) {
+		return "", invalidParams("_meta: %q is missing or not an object", jsonrpc.MetaClientCapabilities)
+	}
+	if http && (len(header) != 1 || header[0] != version) {
+		return "", wireError(mcp.CodeHeaderMismatch, "header MCP-Protocol-Version does not match _meta: %q", clip(version))
+	}
+	return version, nil
+}
+
+// checkVersion refuses versions that the server does not serve in this era.
+func (h *host) checkVersion(version string) *sdkrpc.Error {
+	if version >= version20260728 {
+		for _, v := range h.versions {
+			if v == version {
+				return nil
+			}
+		}
+	}
+	werr := wireError(mcp.CodeUnsupportedProtocolVersion, "protocol version %q is not supported here", clip(version))
+	werr.Data, _ = json.Marshal(mcp.UnsupportedProtocolVersionData{Supported: h.versions, Requested: version})
+	return werr
+}
+
+// checkMethodHeaders holds Mcp-Method and Mcp-Name against the body, and takes
+// note of the request's target.
+func (c *call) checkMethodHeaders(hd http.Header, p *jsonrpc.Params) *sdkrpc.Error {
+	if werr := checkHeader(hd, "Mcp-Method", c.method, false); werr != nil {
+		return werr
+	}
+	werr := c.setTarget(p)
+	if werr != nil || c.target == "" && methods[c.method].named == "" {
+		return werr
+	}
+	return checkHeader(hd, "Mcp-Name", c.target, true)
+}
+
+// setTarget reads which tool, prompt, resource or task the request is about.
+func (c *call) setTarget(p *jsonrpc.Params) *sdkrpc.Error {
+	var raw []byte
+	switch methods[c.method].named {
+	case "name":
+		raw = p.Name
+	case "uri":
+		raw = p.URI
+	case "taskId":
+		raw = p.TaskID
+	default:
+		return nil
+	}
+	var ok bool
+	if c.target, ok = jsonrpc.String(raw); !ok {
+		return invalidParams("%s: params.%s is missing or not a string", c.method, methods[c.method].named)
+	}
+	c.arguments = p.Arguments
+	return nil
+}
+
+func checkHeader(hd http.Header, name, want string, encoded bool) *sdkrpc.Error {
+	v := hd[http.CanonicalHeaderKey(name)]
+	switch {
+	case len(v) == 0:
+		return wireError(mcp.CodeHeaderMismatch, "header %s is missing", name)
+	case len(v) > 1:
+		return wireError(mcp.CodeHeaderMismatch, "header %s occurs %d times", name, len(v))
+	}
+	got := v[0]
+	if encoded {
+		var err error
+		if got, err = decodeHeaderValue(got); err != nil {
+			return wireError(mcp.CodeHeaderMismatch, "header %s: %v", name, err)
+		}
+	}
+	if got != want {
+		return wireError(mcp.CodeHeaderMismatch, "header %s does not match the body", name)
+	}
+	return nil
+}
+
+// prepareModern finds how the client looks to handlers, and the request's log
+// level.
+func (c *call) prepareModern(version string, meta *jsonrpc.Meta) *sdkrpc.Error {
+	p, err := c.host.passives.get(c.user, version, meta.ClientInfo, meta.ClientCapabilities)
+	if err != nil {
+		if werr, ok := err.(*sdkrpc.Error); ok {
+			return werr
+		}
+		return wireError(sdkrpc.CodeInternalError, "internal error")
+	}
+	c.ss, c.asking = p.ss, p.asking
+	if meta.LogLevel != nil && !jsonrpc.IsNull(meta.LogLevel) {
+		level, ok := jsonrpc.String(meta.LogLevel)
+		if !ok || !isLogLevel(level) {
+			return invalidParams("_meta: %q is not a log level", jsonrpc.MetaLogLevel)
+		}
+		c.level = mcp.LoggingLevel(level)
+	}
+	if meta.ProgressToken != nil && !jsonrpc.ValidID(meta.ProgressToken) {
+		return invalidParams("_meta: progressToken must be a string or an integer")
+	}
+	return nil
+}
+
+func isLogLevel(s string) bool {
+	switch s {
+	case "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency":
+		return true
+	}
+	return false
+}
+
+// clip keeps what a client sent from filling an error message.
+func clip(s string) string {
+	if len(s) > 100 {
+		s = s[:100] + "…"
+	}
+	return strings.ToValidUTF8(s, "�")
+}
+
+// serveListen serves subscriptions/listen. The SDK's own handler runs for it, so
+// that the application's SubscribeHandler and middleware see what they expect; it
+// blocks until the stream ends, so it has a goroutine of its own. What is sent to
+// the subscription waits in a queue for this one.
+func (h *Handler) serveListen(w http.ResponseWriter, r *http.Request, c *call, params []byte) {
+	if !h.openStream(w) {
+		return
+	}
+	defer h.streams.Add(-1)
+	release, err := c.host.fan.hold()
+	if err != nil {
+		writeError(w, http.StatusInternalServerError, c.id, wireError(sdkrpc.CodeInternalError, "internal error"))
+		return
+	}
+	defer release()
+	sub := &subscription{id: c.id, out: h.newQueue(), acked: make(chan struct{})}
+	result := c.listen(r.Context(), sub, params)
+
+	// Until the acknowledgement is there, a refusal can still be a plain answer.
+	select {
+	case <-sub.acked:
+	case res := <-result:
+		select {
+		case <-sub.acked: // nothing could be subscribed to: acknowledged and over
+			result <- res
+		default:
+			c.endListen()
+			writeJSON(w, res.status, res.body)
+			return
+		}
+	case <-r.Context().Done():
+		c.endListen()
+		return
+	}
+	events := startEvents(w, h.opts.WriteTimeout)
+	defer events.close()
+	h.pump(r.Context(), events, sub.out, func() {
+		// The end is graceful: the subscription's result, then the stream closes.
+		c.cancel(nil)
+		res := <-result
+		_ = events.write(event{data: res.body})
+	}, result)
+	c.endListen()
+}
+
+// A listenResult is how a subscription ended.
+type listenResult struct {
+	status int
+	body   []byte
+}
+
+// listen starts the SDK's handler for the subscription. Its result arrives on the
+// returned channel, which has room for it.
+func (c *call) listen(ctx context.Context, sub *subscription, params []byte) chan listenResult {
+	result := make(chan listenResult, 1)
+	c.reply = &listenReply{sub: sub, result: result}
+	// A subscription is its own session to the server: it can be told from others
+	// of the same client.
+	ss, err := c.host.connect("", &mcp.ServerSessionState{InitializeParams: c.ss.InitializeParams(), InitializedParams: &mcp.InitializedParams{}})
+	if err != nil {
+		result <- listenResult{http.StatusInternalServerError, encodeError(c.id, wireError(sdkrpc.CodeInternalError, "internal error"))}
+		return result
+	}
+	c.ss, c.asking = ss, nil
+	c.host.fan.subscribe(ss, sub)
+	if c.Context == nil {
+		c.begin(ctx)
+	}
+	go c.run(func() (mcp.Request, error) {
+		var p jsonrpc.Params
+		return c.build(methods[methodListen], params, &p)
+	})
+	return result
+}
+
+// listenReply takes the result of the SDK's subscription handler.
+type listenReply struct {
+	sub    *subscription
+	result chan listenResult
+	once   sync.Once
+}
+
+func (l *listenReply) emit([]byte) error   { return ErrNoCall }
+func (l *listenReply) pause(time.Duration) {}
+
+func (l *listenReply) respond(_ *call, msg []byte, status int) {
+	l.once.Do(func() { l.result <- listenResult{status, msg} })
+}
+
+func (c *call) endListen() {
+	c.cancel(nil)
+	c.host.fan.unsubscribe(c.ss)
+}

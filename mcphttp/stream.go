@@ -1,0 +1,368 @@
+package mcphttp
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/causeway-mcp/causeway/internal/jsonrpc"
+	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
+)
+
+// A listener is a session's own stream: what concerns the session and no request
+// of it. A client opens it with GET and may leave and resume it; meanwhile events
+// are kept for it. Each event goes to one stream, the one opened last.
+type listener struct {
+	mu     sync.Mutex
+	opened bool // the client has had the stream at some time, so events are kept
+	loaded bool // seq continues what the store has
+	seq    uint64
+	log    *eventLog
+	out    *queue
+	over   bool
+}
+
+func (l *listener) isOpen() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out != nil
+}
+
+// emit sends a message on the session's own stream.
+func (s *session) emit(msg []byte) error {
+	if s.link != nil {
+		return s.link.send(event{data: msg})
+	}
+	l := &s.listen
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return errSessionEnded
+	}
+	if !l.opened && !s.hasListened() {
+		return nil // nobody listens, and nobody ever did
+	}
+	ctx := context.Background()
+	if err := s.loadListener(ctx); err != nil {
+		s.h.log.Warn("an event could not be kept for replay", "error", err)
+	}
+	ev := event{data: msg}
+	if l.log != nil {
+		l.seq++
+		if err := l.log.append(ctx, l.seq, msg, false); err != nil {
+			s.h.log.Warn("an event could not be kept for replay", "error", err)
+		} else {
+			ev.id = eventID{listenStream, l.seq}.String()
+		}
+	}
+	if l.out != nil && !l.out.put(ev) {
+		l.out = nil // too slow: its GET ends; the client resumes from the log
+	}
+	return nil
+}
+
+func (s *session) hasListened() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rec.Listened
+}
+
+// loadListener finds out where the stream's numbering stands. s.listen.mu is held.
+func (s *session) loadListener(ctx context.Context) error {
+	l := &s.listen
+	if l.loaded || !s.resumable() {
+		return nil
+	}
+	kept, _, err := s.h.eventsAfter(ctx, s.id, listenStream, 0)
+	if err != nil {
+		return err
+	}
+	if n := len(kept); n > 0 {
+		l.seq = max(l.seq, kept[n-1].seq)
+	}
+	l.log = s.h.newEventLog(s.id, listenStream)
+	l.loaded, l.opened = true, true
+	return nil
+}
+
+// open attaches a reader to the session's own stream. What the reader missed
+// after the given event comes first; after is -1 for a new reader, who missed
+// nothing.
+func (s *session) open(ctx context.Context, after int64) (q *queue, missed []event, err error) {
+	if !s.hasListened() {
+		if err := s.update(ctx, func(r *sessionRecord) { r.Listened = true }); err != nil {
+			return nil, nil, err
+		}
+	}
+	l := &s.listen
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return nil, nil, errNoSession
+	}
+	if err := s.loadListener(ctx); err != nil {
+		return nil, nil, err
+	}
+	if after >= 0 && l.log != nil {
+		kept, _, err := s.h.eventsAfter(ctx, s.id, listenStream, uint64(after))
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, ev := range kept {
+			missed = append(missed, event{id: eventID{listenStream, ev.seq}.String(), data: ev.data})
+		}
+		// A client may know of events that a lost log does not: go on after them.
+		l.seq = max(l.seq, uint64(after))
+	}
+	if l.out != nil {
+		l.out.close() // the older stream ends; its client has the newer one
+	}
+	l.opened = true
+	l.out = s.h.newQueue()
+	return l.out, missed, nil
+}
+
+func (l *listener) leave(q *queue) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.out == q {
+		l.out = nil
+	}
+}
+
+func (l *listener) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	if l.out != nil {
+		l.out.close()
+		l.out = nil
+	}
+}
+
+// serveGet opens or resumes a session's stream, upgrades to a WebSocket, or
+// starts the 2024-11-05 pair.
+func (h *Handler) serveGet(w http.ResponseWriter, r *http.Request, host *host) {
+	if isWebSocket(r) {
+		h.serveWebSocket(w, r, host)
+		return
+	}
+	version := r.Header.Get("Mcp-Protocol-Version")
+	if version >= version20260728 {
+		notAllowed(w, "POST")
+		return
+	}
+	if _, eventsOK := accepts(r.Header["Accept"]); !eventsOK {
+		writeError(w, http.StatusNotAcceptable, nil, wireError(sdkrpc.CodeInvalidRequest, "Accept: a GET must list text/event-stream"))
+		return
+	}
+	ids := r.Header["Mcp-Session-Id"]
+	last := r.Header["Last-Event-Id"]
+	if len(ids) == 0 && version == "" && len(last) == 0 {
+		h.serveSSE(w, r, host)
+		return
+	}
+	s, ok := h.sessionOfRequest(w, r, host)
+	if !ok {
+		return
+	}
+	if len(last) > 1 {
+		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "header Last-Event-ID occurs %d times", len(last)))
+		return
+	}
+	if !h.openStream(w) {
+		return
+	}
+	defer h.streams.Add(-1)
+	s.active.Add(1)
+	defer s.active.Add(-1)
+	if len(last) == 0 || last[0] == "" {
+		h.serveListener(w, r, host, s, -1)
+		return
+	}
+	id, err := parseEventID(last[0])
+	if err != nil {
+		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "%v", err))
+		return
+	}
+	if id.stream == listenStream {
+		h.serveListener(w, r, host, s, int64(id.seq))
+		return
+	}
+	h.serveResumed(w, r, s, id)
+}
+
+func (h *Handler) serveListener(w http.ResponseWriter, r *http.Request, host *host, s *session, after int64) {
+	release, err := host.fan.hold()
+	if err != nil {
+		writeError(w, http.StatusInternalServerError, nil, wireError(sdkrpc.CodeInternalError, "internal error"))
+		return
+	}
+	defer release()
+	q, missed, err := s.open(r.Context(), after)
+	if err != nil {
+		status, werr := sessionError(err)
+		writeError(w, status, nil, werr)
+		return
+	}
+	defer s.listen.leave(q)
+	events := startEvents(w, h.opts.WriteTimeout)
+	defer events.close()
+	if len(missed) > 0 {
+		_ = events.write(missed...)
+	} else {
+		_ = events.comment()
+	}
+	h.pump(r.Context(), events, q, nil, nil)
+}
+
+// pump writes what comes through a queue to a stream until the client leaves, the
+// queue ends or breaks, or the handler drains. It is the life of a GET's goroutine.
+func (h *Handler) pump(ctx context.Context, events *eventWriter, q *queue, drain func(), result chan listenResult) {
+	var alive <-chan time.Time
+	if h.opts.KeepAlive > 0 {
+		t := time.NewTicker(h.opts.KeepAlive)
+		defer t.Stop()
+		alive = t.C
+	}
+	for {
+		select {
+		case <-q.wake:
+			evs, over := q.take()
+			if len(evs) > 0 && events.write(evs...) != nil {
+				return
+			}
+			if over {
+				return
+			}
+		case <-alive:
+			if events.comment() != nil {
+				return
+			}
+		case res := <-result:
+			evs, _ := q.take()
+			_ = events.write(append(evs, event{data: res.body})...)
+			return
+		case <-ctx.Done():
+			return
+		case <-h.draining:
+			evs, _ := q.take()
+			_ = events.write(evs...)
+			if drain != nil {
+				drain()
+			} else {
+				_ = events.retry(h.opts.RetryAfter)
+			}
+			return
+		}
+	}
+}
+
+// serveResumed goes on with the stream of a request: live, if its handler is at
+// work here, or from what was kept. A stream without an answer and without a
+// handler gets an error for its request, never silence.
+func (h *Handler) serveResumed(w http.ResponseWriter, r *http.Request, s *session, id eventID) {
+	if live := s.streams.find(id.stream); live != nil && live.resume(r.Context(), w, id.seq) {
+		return
+	}
+	kept, _, err := h.eventsAfter(r.Context(), s.id, id.stream, 0)
+	if err != nil {
+		writeError(w, http.StatusInternalServerError, nil, wireError(sdkrpc.CodeInternalError, "the events of this stream cannot be read at the moment"))
+		h.log.Error("replay failed", "error", err)
+		return
+	}
+	waiting := make(map[string]bool)
+	ids := id.requestIDs()
+	for _, raw := range ids {
+		waiting[raw] = jsonrpc.ValidID([]byte(raw))
+	}
+	var out []event
+	final := false
+	seq := id.seq
+	for _, ev := range kept {
+		final = final || ev.final
+		if msg, err := jsonrpc.Parse(ev.data, jsonrpc.Limits{}); err == nil && msg.Kind == jsonrpc.Response {
+			delete(waiting, string(msg.ID))
+		}
+		if ev.seq > id.seq {
+			out = append(out, event{id: eventID{id.stream, ev.seq}.String(), data: ev.data})
+		}
+		seq = max(seq, ev.seq)
+	}
+	if !final {
+		for _, raw := range ids {
+			if !waiting[raw] {
+				continue
+			}
+			seq++
+			out = append(out, event{id: eventID{id.stream, seq}.String(), data: encodeError([]byte(raw), errOutcomeUnknown)})
+		}
+	}
+	events := startEvents(w, h.opts.WriteTimeout)
+	defer events.close()
+	if len(out) == 0 {
+		_ = events.comment()
+		return
+	}
+	_ = events.write(out...)
+}
+
+var errOutcomeUnknown = wireError(sdkrpc.CodeInternalError, "outcome unknown: the server that was working on this request is gone, or its answer is no longer kept; ask for the state of things before repeating the request")
+
+// sessionOfRequest finds the session that the request's headers name, or answers
+// why there is none.
+func (h *Handler) sessionOfRequest(w http.ResponseWriter, r *http.Request, host *host) (*session, bool) {
+	ids := r.Header["Mcp-Session-Id"]
+	if len(ids) != 1 {
+		why := "header Mcp-Session-Id is missing: initialize a session first"
+		if len(ids) > 1 {
+			why = "header Mcp-Session-Id occurs more than once"
+		}
+		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "%s", why))
+		return nil, false
+	}
+	s, err := h.openSession(r.Context(), host, ids[0], userOf(r))
+	if err != nil {
+		status, werr := sessionError(err)
+		if !errors.Is(err, errNoSession) {
+			h.log.Error("a session could not be opened", "error", err)
+		}
+		writeError(w, status, nil, werr)
+		return nil, false
+	}
+	if v := r.Header["Mcp-Protocol-Version"]; len(v) > 0 && (len(v) > 1 || !host.speaks(v[0])) {
+		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "header MCP-Protocol-Version: %q is not supported here", clip(v[0])))
+		return nil, false
+	}
+	return s, true
+}
+
+// speaks tells whether a version of the session eras is one the server has.
+func (h *host) speaks(version string) bool {
+	for _, v := range h.versions {
+		if v == version && v < version20260728 {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *Handler) serveDelete(w http.ResponseWriter, r *http.Request, host *host) {
+	if r.Header.Get("Mcp-Protocol-Version") >= version20260728 {
+		notAllowed(w, "POST")
+		return
+	}
+	s, ok := h.sessionOfRequest(w, r, host)
+	if !ok {
+		return
+	}
+	if err := s.delete(r.Context()); err != nil {
+		h.log.Error("a session could not be deleted", "error", err)
+		status, werr := sessionError(err)
+		writeError(w, status, nil, werr)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
