@@ -48,7 +48,7 @@ const defaultBatch = 100
 // same id, however they are written: "a" and "\u0061" are one, 1 and "1" are not.
 func IDKey(id []byte) string {
 	if isString(id) {
-		return `"` + string(unquoted(id))
+		return `"` + string(Unquoted(id))
 	}
 	if string(id) == "-0" {
 		return "0"

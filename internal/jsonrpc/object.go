@@ -12,10 +12,10 @@ import (
 // ends the scan and is returned. A name that occurs twice, or raw that is not an
 // object, is an [Error] with CodeInvalidParams.
 func ScanObject(raw []byte, visit func(name, value []byte) error) error {
-	var seen names
+	var seen Names
 	return scanMembers(raw, func(name, value []byte) error {
-		if !seen.add(name) {
-			return invalidParams("%q occurs twice", clip(name))
+		if !seen.Add(name) {
+			return invalidParams("%q occurs twice", Clip(name))
 		}
 		return visit(name, value)
 	})
@@ -23,7 +23,7 @@ func ScanObject(raw []byte, visit func(name, value []byte) error) error {
 
 // IsObject reports whether checked JSON is an object.
 func IsObject(raw []byte) bool {
-	i := skipSpace(raw, 0)
+	i := SkipSpace(raw, 0)
 	return i < len(raw) && raw[i] == '{'
 }
 
@@ -33,20 +33,20 @@ func IsNull(raw []byte) bool {
 }
 
 func scanMembers(raw []byte, visit func(name, value []byte) error) error {
-	i := skipSpace(raw, 0)
+	i := SkipSpace(raw, 0)
 	if i >= len(raw) || raw[i] != '{' {
 		return invalidParams("not an object")
 	}
-	i = skipSpace(raw, i+1)
+	i = SkipSpace(raw, i+1)
 	for i < len(raw) && raw[i] != '}' {
-		end := skipString(raw, i)
+		end := SkipString(raw, i)
 		name := raw[i:end]
 		i = skipColon(raw, end)
 		end = skipValue(raw, i)
 		if !isString(name) || end <= i {
 			return invalidParams("not an object")
 		}
-		if err := visit(unquoted(name), raw[i:end:end]); err != nil {
+		if err := visit(Unquoted(name), raw[i:end:end]); err != nil {
 			return err
 		}
 		i = skipComma(raw, end)
@@ -55,17 +55,17 @@ func scanMembers(raw []byte, visit func(name, value []byte) error) error {
 }
 
 func skipColon(b []byte, i int) int {
-	if i = skipSpace(b, i); i < len(b) && b[i] == ':' {
+	if i = SkipSpace(b, i); i < len(b) && b[i] == ':' {
 		i++
 	}
-	return skipSpace(b, i)
+	return SkipSpace(b, i)
 }
 
 func skipComma(b []byte, i int) int {
-	if i = skipSpace(b, i); i < len(b) && b[i] == ',' {
+	if i = SkipSpace(b, i); i < len(b) && b[i] == ',' {
 		i++
 	}
-	return skipSpace(b, i)
+	return SkipSpace(b, i)
 }
 
 // skipValue returns the end of the checked value that begins at b[i]. On text
@@ -76,7 +76,7 @@ func skipValue(b []byte, i int) int {
 	}
 	switch b[i] {
 	case '"':
-		return skipString(b, i)
+		return SkipString(b, i)
 	case '{', '[':
 		return skipNested(b, i)
 	}
@@ -90,7 +90,7 @@ func skipNested(b []byte, i int) int {
 	for level := 0; i < len(b); {
 		switch b[i] {
 		case '"':
-			i = skipString(b, i)
+			i = SkipString(b, i)
 			continue
 		case '{', '[':
 			level++
@@ -105,7 +105,9 @@ func skipNested(b []byte, i int) int {
 	return len(b)
 }
 
-func skipString(b []byte, i int) int {
+// SkipString returns the end of the checked string whose opening quote is b[i].
+// On text that was not checked the end is wrong but never out of range.
+func SkipString(b []byte, i int) int {
 	for i++; i < len(b); {
 		n := bytes.IndexByte(b[i:], '"')
 		if n < 0 {
@@ -129,17 +131,17 @@ func escaped(s []byte) bool {
 	return (len(s)-n)%2 == 1
 }
 
-// names is a set of member names: an array while it is small, so that usual
-// objects need no map.
-type names struct {
+// Names is a set of member names, to find those that occur twice: an array while
+// it is small, so that usual objects need no map. The zero value is empty.
+type Names struct {
 	n     int
 	small [12][]byte
 	large map[string]struct{}
 }
 
-// add reports whether name was not yet in the set. It keeps name, which must
+// Add reports whether name was not yet in the set. It keeps name, which must
 // not change afterwards.
-func (s *names) add(name []byte) bool {
+func (s *Names) Add(name []byte) bool {
 	for _, old := range s.small[:min(s.n, len(s.small))] {
 		if string(old) == string(name) {
 			return false
@@ -161,8 +163,8 @@ func (s *names) add(name []byte) bool {
 	return len(s.large) > before
 }
 
-// clip shortens a name that a client made up before it is put into a message.
-func clip(name []byte) string {
+// Clip shortens a name that a client made up before it is put into a message.
+func Clip(name []byte) string {
 	const most = 64
 	if len(name) <= most {
 		return string(name)

@@ -4,7 +4,7 @@ import "strings"
 
 // IsBatch reports whether data, not yet checked, can only be a batch.
 func IsBatch(data []byte) bool {
-	i := skipSpace(data, 0)
+	i := SkipSpace(data, 0)
 	return i < len(data) && data[i] == '['
 }
 
@@ -13,9 +13,9 @@ func IsBatch(data []byte) bool {
 // CodeInvalidRequest for all else. A batch is refused; see [ParseBatch].
 func Parse(data []byte, limits Limits) (Message, error) {
 	p := parser{data: data, depth: clampDepth(limits.Depth)}
-	i, err := p.envelope(skipSpace(data, 0))
+	i, err := p.envelope(SkipSpace(data, 0))
 	if err == nil {
-		if i = skipSpace(data, i); i < len(data) {
+		if i = SkipSpace(data, i); i < len(data) {
 			err = &SyntaxError{i, "text after the message"}
 		}
 	}
@@ -43,11 +43,11 @@ func ParseBatch(data []byte, limits Limits) ([]Entry, error) {
 	if most <= 0 {
 		most = defaultBatch
 	}
-	i := skipSpace(data, 0)
+	i := SkipSpace(data, 0)
 	if i >= len(data) || data[i] != '[' {
 		return nil, invalidRequest("a batch is an array")
 	}
-	i = skipSpace(data, i+1)
+	i = SkipSpace(data, i+1)
 	if i < len(data) && data[i] == ']' {
 		return nil, emptyBatch(data, i)
 	}
@@ -62,9 +62,9 @@ func ParseBatch(data []byte, limits Limits) ([]Entry, error) {
 			return nil, parseError(err)
 		}
 		entries = append(entries, p.entry())
-		i = skipSpace(data, end)
+		i = SkipSpace(data, end)
 		if i < len(data) && data[i] == ',' {
-			i = skipSpace(data, i+1)
+			i = SkipSpace(data, i+1)
 			continue
 		}
 		if i >= len(data) || data[i] != ']' {
@@ -72,14 +72,14 @@ func ParseBatch(data []byte, limits Limits) ([]Entry, error) {
 		}
 		break
 	}
-	if i = skipSpace(data, i+1); i < len(data) {
+	if i = SkipSpace(data, i+1); i < len(data) {
 		return nil, parseError(&SyntaxError{i, "text after the batch"})
 	}
 	return entries, nil
 }
 
 func emptyBatch(data []byte, end int) *Error {
-	if i := skipSpace(data, end+1); i < len(data) {
+	if i := SkipSpace(data, end+1); i < len(data) {
 		return parseError(&SyntaxError{i, "text after the batch"})
 	}
 	return invalidRequest("an empty batch")
@@ -105,7 +105,7 @@ type parser struct {
 	depth   int
 	msg     Message
 	seen    int
-	unknown names
+	unknown Names
 	fault   *Error
 }
 
@@ -118,7 +118,7 @@ func (p *parser) envelope(i int) (int, error) {
 		p.blame(invalidRequest("a message is an object"))
 		return scanValue(b, i, p.depth)
 	}
-	i = skipSpace(b, i+1)
+	i = SkipSpace(b, i+1)
 	if i < len(b) && b[i] == '}' {
 		return i + 1, nil
 	}
@@ -127,14 +127,14 @@ func (p *parser) envelope(i int) (int, error) {
 		if err != nil {
 			return end, err
 		}
-		if i = skipSpace(b, end); i >= len(b) {
+		if i = SkipSpace(b, end); i >= len(b) {
 			return i, &SyntaxError{i, "the message does not end"}
 		}
 		switch b[i] {
 		case '}':
 			return i + 1, nil
 		case ',':
-			i = skipSpace(b, i+1)
+			i = SkipSpace(b, i+1)
 		default:
 			return i, &SyntaxError{i, "expected ',' or '}'"}
 		}
@@ -159,7 +159,7 @@ func (p *parser) pair(i int) (int, error) {
 	if err != nil {
 		return end, err
 	}
-	p.member(unquoted(b[i:nameEnd]), b[value:end:end])
+	p.member(Unquoted(b[i:nameEnd]), b[value:end:end])
 	return end, nil
 }
 
@@ -254,8 +254,8 @@ func (p *parser) other(name []byte) {
 		p.blame(invalidRequest("more than %d members that JSON-RPC does not define", maxUnknown))
 		return
 	}
-	if !p.unknown.add(name) {
-		p.blame(invalidRequest("%q occurs twice", clip(name)))
+	if !p.unknown.Add(name) {
+		p.blame(invalidRequest("%q occurs twice", Clip(name)))
 	}
 }
 

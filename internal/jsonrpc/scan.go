@@ -13,11 +13,11 @@ const MaxDepth = 1000
 // UTF-8 nested no deeper than maxDepth (0 or more than [MaxDepth]: MaxDepth).
 // Names may occur twice.
 func Valid(data []byte, maxDepth int) error {
-	i, err := scanValue(data, skipSpace(data, 0), clampDepth(maxDepth))
+	i, err := scanValue(data, SkipSpace(data, 0), clampDepth(maxDepth))
 	if err != nil {
 		return err
 	}
-	if i = skipSpace(data, i); i < len(data) {
+	if i = SkipSpace(data, i); i < len(data) {
 		return &SyntaxError{i, "text after the value"}
 	}
 	return nil
@@ -30,7 +30,9 @@ func clampDepth(depth int) int {
 	return depth
 }
 
-func skipSpace(b []byte, i int) int {
+// SkipSpace returns the index of the first byte from b[i] on that is not space
+// between tokens.
+func SkipSpace(b []byte, i int) int {
 	for i < len(b) && b[i] <= ' ' && isSpace(b[i]) {
 		i++
 	}
@@ -86,7 +88,7 @@ func scanNested(b []byte, i, maxDepth int) (int, error) {
 				return i, &SyntaxError{i, "nested too deeply"}
 			}
 			open.push(c == '{')
-			i = skipSpace(b, i+1)
+			i = SkipSpace(b, i+1)
 			if i < len(b) && b[i] == c+2 { // '{'+2 is '}', '['+2 is ']'
 				open.level--
 				i++
@@ -112,16 +114,16 @@ func scanNested(b []byte, i, maxDepth int) (int, error) {
 // consumes its name, in an object) or nothing is open any more.
 func scanEnds(b []byte, i int, open *nesting) (int, error) {
 	for open.level > 0 {
-		i = skipSpace(b, i)
+		i = SkipSpace(b, i)
 		if i >= len(b) {
 			return i, &SyntaxError{i, "an object or array does not end"}
 		}
 		object := open.inObject()
 		switch c := b[i]; {
 		case c == ',' && object:
-			return scanName(b, skipSpace(b, i+1))
+			return scanName(b, SkipSpace(b, i+1))
 		case c == ',':
-			return skipSpace(b, i+1), nil
+			return SkipSpace(b, i+1), nil
 		case c == '}' && object, c == ']' && !object:
 			open.level--
 			i++
@@ -148,11 +150,11 @@ func scanName(b []byte, i int) (int, error) {
 }
 
 func scanColon(b []byte, i int) (int, error) {
-	i = skipSpace(b, i)
+	i = SkipSpace(b, i)
 	if i >= len(b) || b[i] != ':' {
 		return i, &SyntaxError{i, "expected ':' after a name"}
 	}
-	return skipSpace(b, i+1), nil
+	return SkipSpace(b, i+1), nil
 }
 
 func scanScalar(b []byte, i int) (int, error) {

@@ -37,9 +37,9 @@ func isString(raw []byte) bool {
 	return len(raw) >= 2 && raw[0] == '"' && raw[len(raw)-1] == '"'
 }
 
-// unquoted returns the text of a checked string: a part of raw when nothing in
-// it is escaped.
-func unquoted(raw []byte) []byte {
+// Unquoted returns the text of a checked string: a part of raw when nothing in
+// it is escaped. raw is a string with both its quotes.
+func Unquoted(raw []byte) []byte {
 	if inner := raw[1 : len(raw)-1]; bytes.IndexByte(inner, '\\') < 0 {
 		return inner
 	}
