@@ -16,6 +16,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -26,13 +28,13 @@ import (
 
 func main() {
 	withClient := flag.Bool("client", false, "score the fixture client too")
-	url := flag.String("url", "", "score the server at this `URL` instead of conformance/server")
+	address := flag.String("url", "", "score the server at this `URL` instead of conformance/server")
 	out := flag.String("out", "", "keep results and logs in this `directory` instead of a temporary one")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	held, err := score(ctx, *url, *out, *withClient)
+	held, err := score(ctx, *address, *out, *withClient)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		os.Exit(1)
@@ -43,7 +45,7 @@ func main() {
 }
 
 // score runs all sets and reports whether each held.
-func score(ctx context.Context, url, out string, withClient bool) (bool, error) {
+func score(ctx context.Context, address, out string, withClient bool) (bool, error) {
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return false, err
@@ -58,7 +60,7 @@ func score(ctx context.Context, url, out string, withClient bool) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	held, err := scoreServer(ctx, suite, root, url)
+	held, err := scoreServer(ctx, suite, root, address)
 	if err != nil || !withClient {
 		return held, err
 	}
@@ -66,22 +68,43 @@ func score(ctx context.Context, url, out string, withClient bool) (bool, error) 
 	return held && clientHeld, err
 }
 
-// scoreServer runs the server sets against url, or against one process of the
-// fixture if url is empty.
-func scoreServer(ctx context.Context, suite *suite, root, url string) (held bool, err error) {
-	if url == "" {
+// scoreServer runs the server sets against the server at address, or against
+// one process of the fixture if address is empty.
+func scoreServer(ctx context.Context, suite *suite, root, address string) (held bool, err error) {
+	if address == "" {
 		fixture, err := startFixture(ctx, root, suite.out)
 		if err != nil {
 			return false, err
 		}
-		url = fixture.url
+		address = fixture.url
 		defer func() {
 			if stopErr := fixture.stop(); stopErr != nil && err == nil {
 				held, err = false, stopErr
 			}
 		}()
 	}
-	return scoreSets(ctx, suite, serverSets, "server", "--url", url)
+	if err := reachable(ctx, address); err != nil {
+		return false, err
+	}
+	return scoreSets(ctx, suite, serverSets, "server", "--url", address)
+}
+
+// reachable reports why nothing listens at url, so that a server that is not
+// there is one error and not one for each check.
+func reachable(ctx context.Context, address string) error {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return fmt.Errorf("reading the URL of the server: %w", err)
+	}
+	host := parsed.Host
+	if parsed.Port() == "" {
+		host = net.JoinHostPort(parsed.Hostname(), "80")
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return fmt.Errorf("reaching the server at %s: %w", address, err)
+	}
+	return conn.Close()
 }
 
 // scoreClient runs the client sets; the suite starts the client itself, once
