@@ -384,7 +384,16 @@ func randomSchema(r *rand.Rand, depth int) *jsonschema.Schema {
 	if depth > 0 {
 		randomParts(r, s, depth-1)
 	}
-	if one(4) {
+	if one(3) { // one that may not fit would spoil most schemas, so match the type
+		switch s.Type {
+		case "object":
+			s.Default = json.RawMessage(pick(r, `{}`, `{"x":1.0}`))
+		case "string":
+			s.Default = json.RawMessage(pick(r, `"x"`, `"xxé"`))
+		case "integer", "number":
+			s.Default = json.RawMessage(pick(r, `1`, `100`, `2.0`))
+		}
+	} else if one(40) {
 		s.Default = json.RawMessage(pick(r, `1`, `"x"`, `null`, `{}`, `[]`, `{"a":1}`, `true`, `1.0`))
 	}
 	return s
@@ -398,7 +407,7 @@ func randomParts(r *rand.Rand, s *jsonschema.Schema, depth int) {
 			}
 			s.Properties[name] = randomSchema(r, depth)
 		}
-		if r.IntN(6) == 0 {
+		if r.IntN(10) == 0 {
 			s.Required = append(s.Required, name)
 		}
 	}
@@ -411,10 +420,10 @@ func randomParts(r *rand.Rand, s *jsonschema.Schema, depth int) {
 	if r.IntN(3) == 0 {
 		s.Items = randomSchema(r, depth)
 	}
-	if r.IntN(12) == 0 {
+	if r.IntN(40) == 0 {
 		s.AnyOf = []*jsonschema.Schema{randomSchema(r, 0), randomSchema(r, 0)}
 	}
-	if r.IntN(16) == 0 {
+	if r.IntN(40) == 0 {
 		s.UniqueItems = true
 	}
 }
