@@ -130,6 +130,9 @@ func (c *call) require(need string, has func(*mcp.ClientCapabilities) bool) erro
 	if p != nil && p.Capabilities != nil && has(p.Capabilities) {
 		return nil
 	}
+	if !c.modern {
+		return fmt.Errorf("mcphttp: the client has not declared the capability %s", need)
+	}
 	e := wireError(mcp.CodeMissingRequiredClientCapabilities, "the client has not declared the capability %s, which this request needs", need)
 	e.Data = json.RawMessage(`{"requiredCapabilities":` + need + `}`)
 	return e

@@ -100,7 +100,9 @@ func (c *call) begin(parent context.Context) {
 	parent, c.effects = effect.NewCall(parent)
 	c.Context, c.cancel = context.WithCancelCause(parent)
 	c.started = time.Now()
-	c.timer = time.AfterFunc(c.h.opts.StreamAfter, c.tick)
+	// Reset, and not the creation, starts the clock: tick must see c.timer.
+	c.timer = time.AfterFunc(time.Hour, c.tick)
+	c.timer.Reset(c.h.opts.StreamAfter)
 }
 
 // tick runs on the timer's goroutine while the handler is at work.
@@ -387,6 +389,9 @@ func (h *host) sending(ctx context.Context, method string, req mcp.Request) (mcp
 		return h.send(ctx, method, req)
 	}
 	if h.fan.isSentinel(ss) {
+		if !isNotification(method) {
+			return nil, fmt.Errorf("%s: %w", method, ErrNoCall)
+		}
 		if h.sendsThroughApp {
 			_, _ = h.send(ctx, method, req) // ends in the sentinel's connection, which drops it
 		}

@@ -33,15 +33,15 @@ type Handler struct {
 	anyOrigin   bool
 	origins     map[string]bool
 
-	census    census
-	mounted   sync.Map // *host → true
-	sweepMu   sync.Mutex
-	sweeping  map[*host]bool
-	streams   atomic.Int64 // open event streams and WebSockets
-	nonces    atomic.Uint64
-	prefix    string // makes stream names of this process unlike another's
-	links     links
-	conns     connSessions
+	census   census
+	mounted  sync.Map // *host → true
+	sweepMu  sync.Mutex
+	sweeping map[*host]bool
+	streams  atomic.Int64 // open event streams and WebSockets
+	nonces   atomic.Uint64
+	prefix   string // makes stream names of this process unlike another's
+	links    links
+	conns    connSessions
 
 	draining  chan struct{}
 	drainOnce sync.Once

@@ -45,8 +45,7 @@ func (h *Handler) servePost(w http.ResponseWriter, r *http.Request, host *host) 
 	if !ok {
 		return
 	}
-	s.active.Add(1)
-	defer s.active.Add(-1)
+	defer s.release()
 	s.keep(r.Context())
 	if msg.Kind != jsonrpc.Request {
 		s.take(r, &msg)
@@ -95,6 +94,7 @@ func (h *Handler) serveBatch(w http.ResponseWriter, r *http.Request, host *host,
 	if !ok {
 		return
 	}
+	defer s.release()
 	if s.version() != version20250326 {
 		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "protocol version %s has no batches: send one message per POST", s.version()))
 		return
@@ -122,8 +122,6 @@ func (h *Handler) serveBatch(w http.ResponseWriter, r *http.Request, host *host,
 			ids = append(ids, string(msg.ID))
 		}
 	}
-	s.active.Add(1)
-	defer s.active.Add(-1)
 	s.keep(r.Context())
 	for i := range entries {
 		if msg := &entries[i].Message; msg.Kind != jsonrpc.Request {
@@ -180,6 +178,9 @@ func (h *Handler) serveInitialize(w http.ResponseWriter, r *http.Request, host *
 	reply.send()
 }
 
+// maxInitialize bounds what a client may say of itself, in bytes: it is kept.
+const maxInitialize = 64 << 10
+
 // initializeReply holds the answer to initialize back until the session is there.
 type initializeReply struct {
 	w    http.ResponseWriter
@@ -223,6 +224,9 @@ func (h *Handler) initialize(ctx context.Context, host *host, id, user string, m
 	res, err := c.receive(func() (mcp.Request, error) {
 		if failure != nil {
 			return fail(wireError(sdkrpc.CodeInternalError, "internal error"))
+		}
+		if len(msg.Params) > maxInitialize {
+			return fail(invalidParams("initialize: params are larger than %d bytes", maxInitialize))
 		}
 		p, err := decodeInitialize(msg.Params)
 		if err != nil {
@@ -399,7 +403,7 @@ func (s *session) take(r *http.Request, msg *jsonrpc.Message) {
 // to the session's own stream.
 type noReply struct{}
 
-func (noReply) emit([]byte) error           { return errReplied }
+func (noReply) emit([]byte) error          { return errReplied }
 func (noReply) respond(*call, []byte, int) {}
 func (noReply) pause(time.Duration)        {}
 

@@ -539,4 +539,3 @@ func (h *Handler) ping(l *link, conn *websocket.Conn) {
 		l.cancel(errLinkClosed)
 	}
 }
-

@@ -242,7 +242,9 @@ func (h *Handler) serveListen(w http.ResponseWriter, r *http.Request, c *call, p
 	}
 	defer release()
 	sub := &subscription{id: c.id, out: h.newQueue(), acked: make(chan struct{})}
-	result := c.listen(r.Context(), sub, params)
+	ctx, done := streamContext(r)
+	defer done()
+	result := c.listen(ctx, sub, params)
 
 	// Until the acknowledgement is there, a refusal can still be a plain answer.
 	select {
@@ -256,13 +258,13 @@ func (h *Handler) serveListen(w http.ResponseWriter, r *http.Request, c *call, p
 			writeJSON(w, res.status, res.body)
 			return
 		}
-	case <-r.Context().Done():
+	case <-ctx.Done():
 		c.endListen()
 		return
 	}
 	events := startEvents(w, h.opts.WriteTimeout)
 	defer events.close()
-	h.pump(r.Context(), events, sub.out, func() {
+	h.pump(ctx, events, sub.out, func() {
 		// The end is graceful: the subscription's result, then the stream closes.
 		c.cancel(nil)
 		res := <-result

@@ -20,7 +20,12 @@ type passive struct {
 	asking *mcp.ServerSession
 }
 
-const maxPassives = 1024
+// maxPassives bounds the passives kept, and maxPassiveKey what a client may say of
+// itself, in bytes, and still have its passive kept.
+const (
+	maxPassives   = 1024
+	maxPassiveKey = 8 << 10
+)
 
 // passiveCache keeps the passives of a host, so that a 2026-07-28 call makes none.
 type passiveCache struct {
@@ -48,6 +53,9 @@ func (c *passiveCache) get(user, version string, info, caps []byte) (*passive, e
 	p, err := c.make(version, info, caps)
 	if err != nil {
 		return nil, err
+	}
+	if len(key) > maxPassiveKey {
+		return p, nil // not worth keeping, and not to be kept by the thousand
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -112,11 +112,11 @@ func connectPassive(s *mcp.Server, id string, state *mcp.ServerSessionState) (*m
 // endedConn is a connection at its end; its value is the session id.
 type endedConn string
 
-func (c endedConn) Connect(context.Context) (mcp.Connection, error)     { return c, nil }
-func (c endedConn) SessionID() string                                   { return string(c) }
-func (c endedConn) Read(context.Context) (jsonrpc.Message, error)       { return nil, io.EOF }
-func (c endedConn) Write(context.Context, jsonrpc.Message) error        { return io.ErrClosedPipe }
-func (c endedConn) Close() error                                        { return nil }
+func (c endedConn) Connect(context.Context) (mcp.Connection, error) { return c, nil }
+func (c endedConn) SessionID() string                               { return string(c) }
+func (c endedConn) Read(context.Context) (jsonrpc.Message, error)   { return nil, io.EOF }
+func (c endedConn) Write(context.Context, jsonrpc.Message) error    { return io.ErrClosedPipe }
+func (c endedConn) Close() error                                    { return nil }
 
 // idleConn is a connection on which nothing ever arrives until it is closed; what
 // is written to it is dropped.

@@ -81,11 +81,24 @@ func (l *liveSessions) get(id string) *session {
 	return l.byID[id]
 }
 
-// add puts s in, unless another is there already, which is then returned.
+// acquire returns a session that stays in memory until it is released.
+func (l *liveSessions) acquire(id string) *session {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	s := l.byID[id]
+	if s != nil {
+		s.active.Add(1)
+	}
+	return s
+}
+
+// add puts s in, unless another is there already, which is then returned,
+// acquired.
 func (l *liveSessions) add(s *session) *session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if old := l.byID[s.id]; old != nil {
+		old.active.Add(1)
 		return old
 	}
 	if l.byID == nil {
@@ -101,6 +114,18 @@ func (l *liveSessions) remove(s *session) {
 	if l.byID[s.id] == s {
 		delete(l.byID, s.id)
 	}
+}
+
+// removeIdle takes s out if nobody has acquired it. The lock excludes acquire, so
+// that there is never a second copy of a session in use.
+func (l *liveSessions) removeIdle(s *session) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.active.Load() != 0 || l.byID[s.id] != s {
+		return false
+	}
+	delete(l.byID, s.id)
+	return true
 }
 
 func (l *liveSessions) all() []*session {
@@ -147,8 +172,9 @@ var (
 	errTooManySessions = errors.New("too many sessions")
 )
 
-// openSession finds the session of a request. Another user's session, an expired
-// one and one that never was all look the same: errNoSession.
+// openSession finds the session of a request, which must release it. Another
+// user's session, an expired one and one that never was all look the same:
+// errNoSession.
 func (h *Handler) openSession(ctx context.Context, host *host, id, user string) (*session, error) {
 	key := sessionKey(id)
 	if key == "" {
@@ -164,23 +190,27 @@ func (h *Handler) openSession(ctx context.Context, host *host, id, user string) 
 	if err != nil {
 		return nil, fmt.Errorf("reading the session: %w", err)
 	}
-	s := host.sessions.get(id)
+	s := host.sessions.acquire(id)
 	if s == nil {
 		if s, err = h.wake(host, id, r); err != nil {
 			return nil, err
 		}
 	}
 	if err := s.see(r); err != nil {
+		s.release()
 		return nil, err
 	}
-	if s.user() != user {
+	if s.user() != user || s.h != h {
+		s.release()
 		return nil, errNoSession
 	}
 	s.touch()
 	return s, nil
 }
 
-// wake makes a session's part in memory out of its record.
+func (s *session) release() { s.active.Add(-1) }
+
+// wake makes a session's part in memory out of its record, acquired.
 func (h *Handler) wake(host *host, id string, r store.Record) (*session, error) {
 	s := &session{id: id, h: h, host: host}
 	if err := s.decode(r); err != nil {
@@ -193,7 +223,9 @@ func (h *Handler) wake(host *host, id string, r store.Record) (*session, error) 
 	if s.ss, err = host.connect(id, state); err != nil {
 		return nil, err
 	}
+	s.active.Store(1)
 	if got := host.sessions.add(s); got != s {
+		_ = s.ss.Close()
 		return got, nil
 	}
 	h.sweep(host)
@@ -392,13 +424,13 @@ func (s *session) end() {
 	s.listen.end()
 	s.asks.fail(errSessionEnded)
 	s.host.sessions.remove(s)
-	s.release(subs)
+	s.forget(subs)
 }
 
 var errSessionEnded = errors.New("the session has ended")
 
-// release lets the server forget the session.
-func (s *session) release(subscriptions []string) {
+// forget lets the server forget the session.
+func (s *session) forget(subscriptions []string) {
 	for _, uri := range subscriptions {
 		s.unsubscribeSDK(uri)
 	}
@@ -407,16 +439,16 @@ func (s *session) release(subscriptions []string) {
 
 // sleep takes an idle session out of memory. Its record remains.
 func (s *session) sleep() bool {
-	if s.transient || s.active.Load() != 0 {
+	if s.transient {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A subscribed session is known to the server by its handle and stays.
-	if len(s.calls) > 0 || len(s.rec.Subscriptions) > 0 || s.listen.isOpen() {
+	// A subscribed session is known to the server by its handle and stays. Calls and
+	// open streams have acquired the session.
+	if len(s.rec.Subscriptions) > 0 || !s.host.sessions.removeIdle(s) {
 		return false
 	}
-	s.host.sessions.remove(s)
 	_ = s.ss.Close()
 	return true
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/causeway-mcp/causeway/internal/jsonrpc"
+	"github.com/causeway-mcp/causeway/store"
 	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
 )
 
@@ -22,12 +23,6 @@ type listener struct {
 	log    *eventLog
 	out    *queue
 	over   bool
-}
-
-func (l *listener) isOpen() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out != nil
 }
 
 // emit sends a message on the session's own stream.
@@ -51,7 +46,15 @@ func (s *session) emit(msg []byte) error {
 	ev := event{data: msg}
 	if l.log != nil {
 		l.seq++
-		if err := l.log.append(ctx, l.seq, msg, false); err != nil {
+		err := l.log.append(ctx, l.seq, msg, false)
+		if errors.Is(err, store.ErrConflict) { // another process writes here too: go on after it
+			l.loaded = false
+			if err = s.loadListener(ctx); err == nil {
+				l.seq++
+				err = l.log.append(ctx, l.seq, msg, false)
+			}
+		}
+		if err != nil {
 			s.h.log.Warn("an event could not be kept for replay", "error", err)
 		} else {
 			ev.id = eventID{listenStream, l.seq}.String()
@@ -168,6 +171,7 @@ func (h *Handler) serveGet(w http.ResponseWriter, r *http.Request, host *host) {
 	if !ok {
 		return
 	}
+	defer s.release()
 	if len(last) > 1 {
 		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "header Last-Event-ID occurs %d times", len(last)))
 		return
@@ -176,8 +180,6 @@ func (h *Handler) serveGet(w http.ResponseWriter, r *http.Request, host *host) {
 		return
 	}
 	defer h.streams.Add(-1)
-	s.active.Add(1)
-	defer s.active.Add(-1)
 	if len(last) == 0 || last[0] == "" {
 		h.serveListener(w, r, host, s, -1)
 		return
@@ -201,7 +203,9 @@ func (h *Handler) serveListener(w http.ResponseWriter, r *http.Request, host *ho
 		return
 	}
 	defer release()
-	q, missed, err := s.open(r.Context(), after)
+	ctx, done := streamContext(r)
+	defer done()
+	q, missed, err := s.open(ctx, after)
 	if err != nil {
 		status, werr := sessionError(err)
 		writeError(w, status, nil, werr)
@@ -215,7 +219,7 @@ func (h *Handler) serveListener(w http.ResponseWriter, r *http.Request, host *ho
 	} else {
 		_ = events.comment()
 	}
-	h.pump(r.Context(), events, q, nil, nil)
+	h.pump(ctx, events, q, nil, nil)
 }
 
 // pump writes what comes through a queue to a stream until the client leaves, the
@@ -264,8 +268,12 @@ func (h *Handler) pump(ctx context.Context, events *eventWriter, q *queue, drain
 // work here, or from what was kept. A stream without an answer and without a
 // handler gets an error for its request, never silence.
 func (h *Handler) serveResumed(w http.ResponseWriter, r *http.Request, s *session, id eventID) {
-	if live := s.streams.find(id.stream); live != nil && live.resume(r.Context(), w, id.seq) {
-		return
+	if live := s.streams.find(id.stream); live != nil {
+		ctx, done := streamContext(r)
+		defer done()
+		if live.resume(ctx, w, id.seq) {
+			return
+		}
 	}
 	kept, _, err := h.eventsAfter(r.Context(), s.id, id.stream, 0)
 	if err != nil {
@@ -311,8 +319,8 @@ func (h *Handler) serveResumed(w http.ResponseWriter, r *http.Request, s *sessio
 
 var errOutcomeUnknown = wireError(sdkrpc.CodeInternalError, "outcome unknown: the server that was working on this request is gone, or its answer is no longer kept; ask for the state of things before repeating the request")
 
-// sessionOfRequest finds the session that the request's headers name, or answers
-// why there is none.
+// sessionOfRequest finds the session that the request's headers name, which the
+// caller must release, or answers why there is none.
 func (h *Handler) sessionOfRequest(w http.ResponseWriter, r *http.Request, host *host) (*session, bool) {
 	ids := r.Header["Mcp-Session-Id"]
 	if len(ids) != 1 {
@@ -333,6 +341,7 @@ func (h *Handler) sessionOfRequest(w http.ResponseWriter, r *http.Request, host 
 		return nil, false
 	}
 	if v := r.Header["Mcp-Protocol-Version"]; len(v) > 0 && (len(v) > 1 || !host.speaks(v[0])) {
+		s.release()
 		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "header MCP-Protocol-Version: %q is not supported here", clip(v[0])))
 		return nil, false
 	}
@@ -358,6 +367,7 @@ func (h *Handler) serveDelete(w http.ResponseWriter, r *http.Request, host *host
 	if !ok {
 		return
 	}
+	defer s.release()
 	if err := s.delete(r.Context()); err != nil {
 		h.log.Error("a session could not be deleted", "error", err)
 		status, werr := sessionError(err)

@@ -91,6 +91,7 @@ func (h *host) sessionOf(ctx context.Context, ss *mcp.ServerSession) *session {
 			continue
 		}
 		if s, err := m.wake(h, id, r); err == nil {
+			s.release()
 			s.touch()
 			return s
 		}
@@ -108,4 +109,3 @@ func headerHas(values []string, token string) bool {
 	}
 	return false
 }
-
