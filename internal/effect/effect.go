@@ -9,10 +9,19 @@
 //	effect.MarkWrite(ctx)             // object, on every write of state, SQL, alarms, queue, Once
 //	call.Wrote()                      // the transport, before it asks the client for anything
 //	effect.InUnit(ctx)                // the transport (asks) and object (calls), before they do it
+//
+// The output gate also goes through here. A transport that promises to hold back everything the handler
+// says until Flush has returned calls Gate; objects then let the handler run ahead of the disk:
+//
+//	call.Gate()                       // the transport, before it dispatches
+//	err := call.Flush(ctx)            // the transport, before each byte that leaves; on error the answer is the error
 package effect
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 )
 
@@ -22,6 +31,51 @@ import (
 type Call struct {
 	parent *Call
 	wrote  atomic.Bool
+	gated  atomic.Bool
+
+	mu      sync.Mutex
+	touched []Durable
+}
+
+// Durable is something that may have accepted more than is durable yet, such as a live object.
+type Durable interface {
+	// Flush returns when everything accepted before the call is durable, or with the reason why it never
+	// will be.
+	Flush(ctx context.Context) error
+}
+
+// Gate promises that Flush will be called before anything of the call's outcome leaves: first byte, status,
+// headers, events, progress, questions, errors. Without the promise every write waits for the disk itself.
+func (c *Call) Gate() { c.gated.Store(true) }
+
+// Gated tells whether writes of the call may run ahead of the disk.
+func (c *Call) Gated() bool { return c != nil && c.gated.Load() }
+
+// Touch notes that the call wrote to d, or saw what is in it: both must be durable before it may tell.
+func (c *Call) Touch(d Durable) {
+	for ; c != nil; c = c.parent {
+		c.mu.Lock()
+		if !slices.Contains(c.touched, d) {
+			c.touched = append(c.touched, d)
+		}
+		c.mu.Unlock()
+	}
+}
+
+// Flush returns when all that the call wrote or could have seen so far is durable. An error means that
+// some of it will never be, or that this is not known: the call must end in an error.
+func (c *Call) Flush(ctx context.Context) error {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	touched := slices.Clone(c.touched)
+	c.mu.Unlock()
+	var errs error
+	for _, d := range touched {
+		errs = errors.Join(errs, d.Flush(ctx))
+	}
+	return errs
 }
 
 // Wrote tells whether anything durable was written with the call's context, or one derived from it.

@@ -2,6 +2,7 @@ package effect_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -37,6 +38,34 @@ func TestOnlyTheInnerContextIsInTheUnit(t *testing.T) {
 	defer cancel()
 	if !effect.InUnit(inside) || effect.InUnit(ctx) {
 		t.Error("the mark must follow the unit's context and no other")
+	}
+}
+
+type durable struct {
+	flushed int
+	err     error
+}
+
+func (d *durable) Flush(context.Context) error { d.flushed++; return d.err }
+
+func TestFlushWaitsForEverythingTouchedAndTellsWhatFailed(t *testing.T) {
+	ctx, outer := effect.NewCall(context.Background())
+	_, inner := effect.NewCall(ctx)
+	good, bad := &durable{}, &durable{err: errors.New("fenced")}
+	inner.Touch(good)
+	inner.Touch(good)
+	if err := outer.Flush(ctx); err != nil || good.flushed != 1 {
+		t.Errorf("flushed %d times, %v", good.flushed, err)
+	}
+	inner.Touch(bad)
+	if err := inner.Flush(ctx); !errors.Is(err, bad.err) {
+		t.Errorf("the failure was lost: %v", err)
+	}
+	if inner.Gated() {
+		t.Error("a call is gated only if its transport says so")
+	}
+	if inner.Gate(); !inner.Gated() || outer.Gated() {
+		t.Error("the promise is the inner transport's alone")
 	}
 }
 
