@@ -86,7 +86,7 @@ func scoreServer(ctx context.Context, suite *suite, root, address string) (held 
 	if err := reachable(ctx, address); err != nil {
 		return false, err
 	}
-	return scoreSets(ctx, suite, serverSets, "server", "--url", address)
+	return scoreSets(ctx, suite, serverSets, "--url", address)
 }
 
 // reachable reports why nothing listens at url, so that a server that is not
@@ -114,13 +114,13 @@ func scoreClient(ctx context.Context, suite *suite, root string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return scoreSets(ctx, suite, clientSets, "client", "--command", binary)
+	return scoreSets(ctx, suite, clientSets, "--command", binary)
 }
 
-func scoreSets(ctx context.Context, suite *suite, sets []set, mode ...string) (bool, error) {
+func scoreSets(ctx context.Context, suite *suite, sets []set, target ...string) (bool, error) {
 	held := true
 	for _, set := range sets {
-		results, err := suite.run(ctx, set, mode)
+		results, err := suite.run(ctx, set, target...)
 		if err != nil {
 			return false, err
 		}

@@ -77,12 +77,16 @@ func (s *suite) path(elements ...string) string {
 	return filepath.Join(append([]string{s.dir, "node_modules", suitePackage}, elements...)...)
 }
 
-// run executes one set in the given mode (for example "server", "--url", URL)
-// and returns the checks of every scenario. That scenarios fail is not an
-// error; that the suite did not run is.
-func (s *suite) run(ctx context.Context, set set, mode []string) (results, error) {
-	label := strings.ReplaceAll(mode[0]+" "+set.String(), " ", "-")
-	checks := filepath.Join(s.out, strings.ReplaceAll(label, "---", "-"))
+// scenarioTime is how many milliseconds a scenario may take. The suite starts
+// all clients of a set at once, which a small machine needs time for.
+const scenarioTime = "120000"
+
+// run executes one set against target (for example "--url", URL) and returns
+// the checks of every scenario. That scenarios fail is not an error; that the
+// suite did not run is.
+func (s *suite) run(ctx context.Context, set set, target ...string) (results, error) {
+	label := strings.NewReplacer(" --", "-", " ", "-").Replace(set.String())
+	checks := filepath.Join(s.out, label)
 	if err := os.RemoveAll(checks); err != nil {
 		return results{}, fmt.Errorf("removing earlier results: %w", err)
 	}
@@ -92,8 +96,8 @@ func (s *suite) run(ctx context.Context, set set, mode []string) (results, error
 	}
 	defer log.Close()
 
-	args := append([]string{s.path("dist", "index.js")}, mode...)
-	args = append(append(args, set.args...), "--output-dir", checks)
+	args := append([]string{s.path("dist", "index.js"), set.mode, "--output-dir", checks, "--timeout", scenarioTime}, target...)
+	args = append(args, set.args...)
 	command := exec.CommandContext(ctx, s.node(), args...)
 	// The bundled Node comes first: the suite starts helpers by the name node.
 	command.Env = append(os.Environ(),
@@ -110,10 +114,10 @@ func (s *suite) run(ctx context.Context, set set, mode []string) (results, error
 		return results{}, err
 	}
 	if len(found.scenarios) == 0 {
-		return results{}, fmt.Errorf("%s %s left no results (%v)\n%s", mode[0], set, runErr, tail(log.Name()))
+		return results{}, fmt.Errorf("%s left no results (%v)\n%s", set, runErr, tail(log.Name()))
 	}
 	if set.requirements() != "" {
-		found.scored, err = readScored(s.path("requirements", set.requirements()+".yaml"), mode[0])
+		found.scored, err = readScored(s.path("requirements", set.requirements()+".yaml"), set.mode)
 	}
 	return found, err
 }
