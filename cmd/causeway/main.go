@@ -1,0 +1,81 @@
+// Causeway serves, and helps to run, remote MCP servers.
+//
+//	causeway demo      a server worth trying, on http://127.0.0.1:8787/mcp
+//	causeway version   what this is
+//	causeway help      what else there is
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+)
+
+const usage = `Causeway builds and serves remote MCP servers.
+
+Usage: causeway COMMAND [flags]
+
+  demo      serve something worth trying on http://127.0.0.1:8787/mcp
+  version   print the version
+  help      print this; "causeway COMMAND -h" lists the flags of a command
+
+https://github.com/causeway-mcp/causeway
+`
+
+// errUsage is a mistake on the command line; it has been explained.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(exitCode(run(ctx, os.Args[1:], os.Stdout, os.Stderr), os.Stderr))
+}
+
+func exitCode(err error, stderr io.Writer) int {
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errUsage):
+		return 2
+	default:
+		fmt.Fprintf(stderr, "causeway: %v\n", err)
+		return 1
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	command := "help"
+	if len(args) > 0 {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "demo":
+		return runDemo(ctx, args, stdout, stderr)
+	case "version", "-version", "--version":
+		fmt.Fprintf(stdout, "causeway %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return nil
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(stdout, usage)
+		return nil
+	default:
+		fmt.Fprintf(stderr, "causeway: there is no command %q\n\n%s", command, usage)
+		return errUsage
+	}
+}
+
+// version is the module's version in a released binary, else what the build knows
+// of the commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,332 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// The official Go client, in every era it speaks, over the transports it has.
+func TestGoSDK(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		version string
+		sse     bool
+	}{
+		{"2026-07-28", "2026-07-28", false},
+		{"2025-11-25", "2025-11-25", false},
+		{"2025-06-18", "2025-06-18", false},
+		{"2025-03-26", "2025-03-26", false},
+		{"2024-11-05 over HTTP+SSE", "2024-11-05", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := startDemo(t)
+			var transport mcp.Transport = &mcp.StreamableClientTransport{Endpoint: s.url + "/mcp"}
+			if tc.sse {
+				transport = &mcp.SSEClientTransport{Endpoint: s.url + "/sse"}
+			}
+			c := connectGoSDK(t, transport, tc.version)
+			if got := c.session.InitializeResult().ProtocolVersion; got != tc.version {
+				t.Fatalf("negotiated %s, want %s", got, tc.version)
+			}
+			t.Run("tools", c.tools)
+			t.Run("resources", c.resources)
+			t.Run("prompts", c.prompts)
+			if tc.version >= "2025-06-18" { // elicitation came with it
+				t.Run("elicitation", c.elicitation)
+			}
+			t.Run("sampling and roots", c.sampling)
+			t.Run("progress", c.progress)
+			t.Run("cancel", c.cancel)
+			t.Run("subscription", c.subscription)
+			t.Run("list change", c.listChange)
+			t.Run("counter", func(t *testing.T) { c.counter(t, tc.version) })
+			if err := c.session.Close(); err != nil {
+				t.Errorf("closing: %v", err)
+			}
+		})
+	}
+}
+
+// mcp-remote as a stdio child, which is how hosts written with the Go SDK meet it.
+func TestGoSDKThroughMCPRemote(t *testing.T) {
+	t.Parallel()
+	s := startDemo(t)
+	cmd := exec.Command("node_modules/node/bin/node", "node_modules/mcp-remote/dist/proxy.js", s.url+"/mcp", "--allow-http")
+	cmd.Env = append(cmd.Environ(), "MCP_REMOTE_CONFIG_DIR="+t.TempDir())
+	c := connectGoSDK(t, &mcp.CommandTransport{Command: cmd}, "2025-11-25")
+	t.Run("tools", c.tools)
+	t.Run("elicitation", c.elicitation)
+	t.Run("progress", c.progress)
+	if err := c.session.Close(); err != nil {
+		t.Errorf("closing: %v", err)
+	}
+}
+
+type goSDKClient struct {
+	session    *mcp.ClientSession
+	progressed chan float64
+	updated    chan string
+	changed    chan struct{}
+	asked      chan string
+}
+
+func connectGoSDK(t *testing.T, transport mcp.Transport, version string) *goSDKClient {
+	t.Helper()
+	c := &goSDKClient{
+		progressed: make(chan float64, 1000),
+		updated:    make(chan string, 1000),
+		changed:    make(chan struct{}, 1000),
+		asked:      make(chan string, 1000),
+	}
+	client := mcp.NewClient(&mcp.Implementation{Name: "e2e-go-sdk", Version: "1.0.0"}, &mcp.ClientOptions{
+		ElicitationHandler: func(_ context.Context, req *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+			c.asked <- req.Params.Message
+			if strings.HasPrefix(req.Params.Message, "Really") {
+				return &mcp.ElicitResult{Action: "accept"}, nil
+			}
+			return &mcp.ElicitResult{Action: "accept", Content: map[string]any{"day": "2026-12-24", "people": 9, "outside": true}}, nil
+		},
+		CreateMessageHandler: func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
+			return &mcp.CreateMessageResult{Model: "e2e-model", Role: "assistant", Content: &mcp.TextContent{Text: "rain on the causeway"}}, nil
+		},
+		ProgressNotificationHandler: func(_ context.Context, req *mcp.ProgressNotificationClientRequest) {
+			c.progressed <- req.Params.Progress
+		},
+		ResourceUpdatedHandler: func(_ context.Context, req *mcp.ResourceUpdatedNotificationRequest) { c.updated <- req.Params.URI },
+		ToolListChangedHandler: func(context.Context, *mcp.ToolListChangedRequest) { c.changed <- struct{}{} },
+	})
+	client.AddRoots(&mcp.Root{URI: "file:///src", Name: "source"})
+	session, err := client.Connect(t.Context(), transport, &mcp.ClientSessionOptions{ProtocolVersion: version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.session = session
+	return c
+}
+
+func (c *goSDKClient) call(t *testing.T, tool string, args map[string]any) *mcp.CallToolResult {
+	t.Helper()
+	res, err := c.session.CallTool(t.Context(), &mcp.CallToolParams{Name: tool, Arguments: args})
+	if err != nil {
+		t.Fatalf("%s: %v", tool, err)
+	}
+	return res
+}
+
+func textOf(res *mcp.CallToolResult) string {
+	var text string
+	for _, c := range res.Content {
+		if tc, ok := c.(*mcp.TextContent); ok {
+			text += tc.Text
+		}
+	}
+	return text
+}
+
+func wantText(t *testing.T, res *mcp.CallToolResult, want string) {
+	t.Helper()
+	if got := textOf(res); got != want || res.IsError {
+		t.Errorf("result %q (error %t), want %q", got, res.IsError, want)
+	}
+}
+
+func (c *goSDKClient) tools(t *testing.T) {
+	list, err := c.session.ListTools(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(list.Tools, func(t *mcp.Tool) bool { return t.Name == "picture" }) {
+		t.Error("no tool picture")
+	}
+	wantText(t, c.call(t, "add", map[string]any{"a": 2, "b": 40}), "42")
+	if got := textOf(c.call(t, "weather", map[string]any{"region": "eu", "city": "Bern"})); !strings.Contains(got, "in Bern (eu)") {
+		t.Errorf("weather: %q", got)
+	}
+	if got := len(textOf(c.call(t, "report", nil))); got != 1<<20 {
+		t.Errorf("report has %d bytes, want 1 MiB", got)
+	}
+	if res := c.call(t, "add", map[string]any{"a": "two"}); !res.IsError {
+		t.Error("arguments that do not fit the schema: no error")
+	}
+	if _, err := c.session.CallTool(t.Context(), &mcp.CallToolParams{Name: "no_such_tool"}); err == nil {
+		t.Error("an unknown tool: no error")
+	}
+}
+
+func (c *goSDKClient) resources(t *testing.T) {
+	res, err := c.session.ReadResource(t.Context(), &mcp.ReadResourceParams{URI: "demo://colors/teal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := res.Contents[0].Text; got != "#008080" {
+		t.Errorf("teal is %q", got)
+	}
+	var uris []string
+	for r, err := range c.session.Resources(t.Context(), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		uris = append(uris, r.URI)
+	}
+	if !slices.Contains(uris, "demo://guide") {
+		t.Errorf("resources %v", uris)
+	}
+}
+
+func (c *goSDKClient) prompts(t *testing.T) {
+	res, err := c.session.GetPrompt(t.Context(), &mcp.GetPromptParams{Name: "trip", Arguments: map[string]string{"city": "Lisbon"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := res.Messages[0].Content.(*mcp.TextContent).Text; !strings.Contains(got, "Lisbon") {
+		t.Errorf("prompt %q", got)
+	}
+	completion, err := c.session.Complete(t.Context(), &mcp.CompleteParams{
+		Ref:      &mcp.CompleteReference{Type: "ref/prompt", Name: "trip"},
+		Argument: mcp.CompleteParamsArgument{Name: "city", Value: "li"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := completion.Completion.Values; !slices.Equal(got, []string{"Lima", "Lisbon"}) {
+		t.Errorf("completions %v", got)
+	}
+}
+
+func (c *goSDKClient) elicitation(t *testing.T) {
+	wantText(t, c.call(t, "book_table", map[string]any{"restaurant": "Da Nino"}),
+		"Booked at Da Nino: 2026-12-24, 9 people, outside.")
+	if first, second := <-c.asked, <-c.asked; !strings.HasPrefix(first, "A table at Da Nino") || !strings.HasPrefix(second, "Really 9") {
+		t.Errorf("asked %q, then %q", first, second)
+	}
+	if n := len(c.asked); n > 0 {
+		t.Errorf("asked %d more times", n)
+	}
+}
+
+func (c *goSDKClient) sampling(t *testing.T) {
+	wantText(t, c.call(t, "haiku", map[string]any{"topic": "rain"}), "rain on the causeway\n\n(by e2e-model)")
+	wantText(t, c.call(t, "roots", nil), "Your client works on 1 folders.\nfile:///src (source)")
+}
+
+func (c *goSDKClient) progress(t *testing.T) {
+	params := &mcp.CallToolParams{Name: "bake", Arguments: map[string]any{"steps": 5, "milliseconds": 10}}
+	params.SetProgressToken("five steps")
+	res, err := c.session.CallTool(t.Context(), params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, res, "The cake is done, after 5 steps.")
+	for want := range 5 {
+		if got := <-c.progressed; got != float64(want+1) {
+			t.Errorf("progress %g, want %d", got, want+1)
+		}
+	}
+}
+
+func (c *goSDKClient) cancel(t *testing.T) {
+	before := c.kitchen(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	params := &mcp.CallToolParams{Name: "bake", Arguments: map[string]any{"steps": 100, "milliseconds": 100}}
+	params.SetProgressToken("to be cancelled")
+	go func() {
+		<-c.progressed
+		cancel()
+	}()
+	if _, err := c.session.CallTool(ctx, params); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled call: %v", err)
+	}
+	for c.kitchen(t).Stopped == before.Stopped { // the test's timeout ends it
+		time.Sleep(20 * time.Millisecond)
+	}
+	after := c.kitchen(t)
+	if after.Done != before.Done || after.Baking != 0 {
+		t.Errorf("kitchen %+v after %+v: the cake was not taken out", after, before)
+	}
+	for len(c.progressed) > 0 {
+		<-c.progressed
+	}
+}
+
+type kitchen struct{ Baking, Done, Stopped, Steps int }
+
+func (c *goSDKClient) kitchen(t *testing.T) (k kitchen) {
+	t.Helper()
+	res, err := c.session.ReadResource(t.Context(), &mcp.ReadResourceParams{URI: "demo://kitchen"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(res.Contents[0].Text), &k); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func (c *goSDKClient) subscription(t *testing.T) {
+	board := "demo://board"
+	if err := c.session.Subscribe(t.Context(), &mcp.SubscribeParams{URI: board}); err != nil {
+		t.Fatal(err)
+	}
+	c.call(t, "post_note", map[string]any{"note": "from the Go SDK"})
+	if got := <-c.updated; got != board {
+		t.Errorf("updated %q, want %q", got, board)
+	}
+	if err := c.session.Unsubscribe(t.Context(), &mcp.UnsubscribeParams{URI: board}); err != nil {
+		t.Error(err)
+	}
+}
+
+func (c *goSDKClient) listChange(t *testing.T) {
+	c.call(t, "surprise", map[string]any{"shown": true})
+	<-c.changed
+	wantText(t, c.call(t, "open_box", nil), "A smaller box.")
+	c.call(t, "surprise", map[string]any{"shown": false})
+	<-c.changed
+	if _, err := c.session.CallTool(t.Context(), &mcp.CallToolParams{Name: "open_box"}); err == nil {
+		t.Error("open_box can be called though it is hidden")
+	}
+}
+
+func (c *goSDKClient) counter(t *testing.T, version string) {
+	type counted struct {
+		Value   int
+		Counter string
+	}
+	count := func(args map[string]any) (out counted) {
+		t.Helper()
+		data, err := json.Marshal(c.call(t, "count", args).StructuredContent)
+		if err == nil {
+			err = json.Unmarshal(data, &out)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	first := count(nil)
+	if first.Value != 1 {
+		t.Errorf("a new counter is at %d", first.Value)
+	}
+	if version < "2026-07-28" {
+		if got := count(nil); got.Value != 2 || got.Counter != "" {
+			t.Errorf("the session's counter is %+v, want 2 and no handle", got)
+		}
+		return
+	}
+	if got := count(map[string]any{"counter": first.Counter}); got.Value != 2 {
+		t.Errorf("the counter is %+v, want 2", got)
+	}
+	if got := count(nil); got.Value != 1 {
+		t.Errorf("a counter without a handle is at %d, want a new one", got.Value)
+	}
+}
