@@ -50,3 +50,8 @@ func (t *Table[V]) Changes(after, upto uint64, n int) (changes []Change, ok bool
 	}
 	return changes, true
 }
+
+// ForgetChanges makes all changes up to rev unknown.
+func (t *Table[V]) ForgetChanges(rev uint64) {
+	t.changes = changeLog{max: t.changes.max, floor: rev, last: rev}
+}
