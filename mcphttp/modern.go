@@ -14,13 +14,16 @@ import (
 )
 
 // looksModern tells whether a POST claims to be of 2026-07-28 or later: by its
-// version header, by a header only that era has, or by its body. Wrong claims
-// count too, so that they get that era's errors.
+// body, by its version header, or, without one, by a header that only that era
+// has. Wrong claims count too, so that they get that era's errors.
 func looksModern(r *http.Request, meta *jsonrpc.Meta) bool {
-	if v := r.Header["Mcp-Protocol-Version"]; len(v) > 0 && v[0] >= version20260728 {
+	if meta != nil && meta.ProtocolVersion != nil {
 		return true
 	}
-	return len(r.Header["Mcp-Method"]) > 0 || (meta != nil && meta.ProtocolVersion != nil)
+	if v := r.Header["Mcp-Protocol-Version"]; len(v) > 0 {
+		return v[0] >= version20260728
+	}
+	return len(r.Header["Mcp-Method"]) > 0
 }
 
 // serveModern serves one 2026-07-28 message. The checks come in the order that

@@ -106,7 +106,14 @@ func (c recordingContext) Value(key any) any {
 // it and does not list it. What is sent through it ends in our sending
 // middleware.
 func connectPassive(s *mcp.Server, id string, state *mcp.ServerSessionState) (*mcp.ServerSession, error) {
-	return s.Connect(context.Background(), endedConn(id), &mcp.ServerSessionOptions{State: state})
+	ss, err := s.Connect(context.Background(), endedConn(id), &mcp.ServerSessionOptions{State: state})
+	if err != nil {
+		return nil, err
+	}
+	// The SDK notices the end on a goroutine of its own and then forgets all that
+	// the session subscribed to. That must be over before anything is subscribed.
+	_ = ss.Wait()
+	return ss, nil
 }
 
 // endedConn is a connection at its end; its value is the session id.
