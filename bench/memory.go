@@ -1,0 +1,250 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A census is how memory is measured.
+type census struct {
+	count int           // sessions, and streams
+	sleep time.Duration // after which idle sessions leave memory
+	gogc  string
+	log   io.Writer
+}
+
+// A holding is what one server holds for one thing: a session whose connections are
+// closed, or a session with an open GET stream. Bytes are those of the heap and of
+// stacks after collection.
+type holding struct {
+	Server     string
+	Thing      string
+	Count      int
+	Bytes      float64
+	Goroutines float64
+}
+
+const (
+	liveSession  = "session, connections closed"
+	idleSession  = "session, idle"
+	openedStream = "session with open GET stream"
+)
+
+// settled is how many things are there before the first reading, so that what a
+// server makes once is not counted.
+const settled = 100
+
+func (c census) run() ([]holding, error) {
+	var out []holding
+	for _, t := range tenants(c.sleep) {
+		if !t.bare {
+			h, err := c.withChild(t, c.sessions)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, h)
+		}
+		if !t.sleeps {
+			h, err := c.withChild(t, c.streams)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, h)
+		}
+	}
+	return out, nil
+}
+
+func (c census) withChild(t tenant, measure func(tenant, *child) (holding, error)) (h holding, err error) {
+	srv, err := startChild(memoryKey(t), c.gogc, c.sleep)
+	if err != nil {
+		return holding{}, err
+	}
+	defer func() { err = errors.Join(err, srv.stop()) }()
+	if h, err = measure(t, srv); err != nil {
+		return h, fmt.Errorf("%s: %w", srv.key, err)
+	}
+	return h, nil
+}
+
+// sessions measures sessions that were used once and whose connections are closed.
+func (c census) sessions(t tenant, srv *child) (holding, error) {
+	h := holding{Server: t.name, Thing: liveSession, Count: c.count}
+	if t.sleeps {
+		h.Thing = idleSession
+	}
+	fmt.Fprintf(c.log, "%s: %d sessions\n", t.name, c.count)
+	read := func(n int) (footprint, error) {
+		if err := openSessions(srv.addr, n, nil); err != nil {
+			return footprint{}, err
+		}
+		if t.sleeps {
+			// Their last use has whole seconds, and they are looked for four times in
+			// the sleep time.
+			time.Sleep(c.sleep + c.sleep/2 + 2*time.Second)
+		}
+		return steady(srv)
+	}
+	before, err := read(settled)
+	if err != nil {
+		return h, err
+	}
+	after, err := read(c.count)
+	h.fill(before, after)
+	return h, err
+}
+
+// streams measures open GET streams, each with the session it belongs to. The bare
+// handler has no sessions: it is the floor.
+func (c census) streams(t tenant, srv *child) (holding, error) {
+	h := holding{Server: t.name, Thing: openedStream, Count: c.count}
+	fmt.Fprintf(c.log, "%s: %d streams\n", t.name, c.count)
+	var mu sync.Mutex
+	var held []*httpConn
+	defer func() {
+		for _, conn := range held {
+			conn.close()
+		}
+	}()
+	hold := func(session string) error {
+		conn, err := openStream(srv.addr, session)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		held = append(held, conn)
+		return nil
+	}
+	read := func(n int) (footprint, error) {
+		var err error
+		if t.bare {
+			err = each(n, func(int) error { return hold("") })
+		} else {
+			err = openSessions(srv.addr, n, hold)
+		}
+		if err != nil {
+			return footprint{}, err
+		}
+		return steady(srv)
+	}
+	before, err := read(settled)
+	if err != nil {
+		return h, err
+	}
+	after, err := read(c.count)
+	h.fill(before, after)
+	return h, err
+}
+
+func (h *holding) fill(before, after footprint) {
+	size := func(f footprint) float64 { return float64(f.Heap + f.Stacks) }
+	h.Bytes = (size(after) - size(before)) / float64(h.Count)
+	h.Goroutines = float64(after.Goroutines-before.Goroutines) / float64(h.Count)
+}
+
+// openers is how many sessions are opened at a time.
+const openers = 16
+
+// openSessions opens n sessions with one call each, does with, if there is one, to
+// each, and closes the connections it used for that.
+func openSessions(addr string, n int, with func(session string) error) error {
+	return each(n, func(i int) error {
+		conn, err := dial(addr)
+		if err != nil {
+			return err
+		}
+		defer conn.close()
+		session, err := openSession(conn, addr)
+		if err != nil {
+			return err
+		}
+		call := newCall(addr, sessions, session, i+1, false)
+		call.advance()
+		a, err := conn.exchange(call.request)
+		if err != nil {
+			return err
+		}
+		if err := call.check(a); err != nil || with == nil {
+			return err
+		}
+		return with(session)
+	})
+}
+
+// each does do for 0 to n-1, several at a time, until one fails.
+func each(n int, do func(int) error) error {
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	var wg sync.WaitGroup
+	for range openers {
+		wg.Go(func() {
+			for failed.Load() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				if err := do(i); err != nil {
+					failed.CompareAndSwap(nil, &err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if p := failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// openStream opens a GET stream, makes sure that it is one, and leaves it open.
+func openStream(addr, session string) (*httpConn, error) {
+	conn, err := dial(addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.c.SetDeadline(time.Now().Add(exchangeTimeout)); err != nil {
+		return nil, errors.Join(err, conn.c.Close())
+	}
+	if _, err := conn.c.Write(get(addr, sessionHeaders(session)...)); err != nil {
+		return nil, errors.Join(err, conn.c.Close())
+	}
+	a, _, err := conn.head()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening a stream: %w", err), conn.c.Close())
+	}
+	if a.status != 200 || !a.events {
+		return nil, errors.Join(fmt.Errorf("opening a stream: status %d, an event stream: %t", a.status, a.events), conn.c.Close())
+	}
+	// Nobody reads on: a buffer of the reader's would only weigh on this process.
+	conn.r = nil
+	return conn, nil
+}
+
+// steady reads the footprint until it stands still: connections that were closed
+// take a moment to be let go of.
+func steady(srv *child) (footprint, error) {
+	last, err := srv.footprint()
+	for range 20 {
+		if err != nil {
+			return last, err
+		}
+		time.Sleep(100 * time.Millisecond)
+		var now footprint
+		if now, err = srv.footprint(); err != nil {
+			return now, err
+		}
+		if now.Goroutines == last.Goroutines && alike(now.Heap+now.Stacks, last.Heap+last.Stacks) {
+			return now, nil
+		}
+		last = now
+	}
+	return last, fmt.Errorf("memory does not come to rest: %+v", last)
+}
+
+// alike tells whether two sizes differ by at most one percent.
+func alike(a, b uint64) bool { return max(a, b)-min(a, b) <= max(a, b)/100 }
