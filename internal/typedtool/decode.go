@@ -1,0 +1,55 @@
+package typedtool
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/causeway-mcp/causeway/internal/schema"
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
+)
+
+// decoding reads as encoding/json does (durations are numbers, []byte is Base64,
+// tags that json v2 calls malformed are passed over, ...), because the SDK's
+// decoder does so too, but names are case-sensitive. Names that occur twice have
+// been refused by the checker.
+var decoding = jsonv2.JoinOptions(
+	jsonv1.DefaultOptionsV1(),
+	jsonv2.MatchCaseInsensitiveNames(false),
+)
+
+// encoding writes as encoding/json does, except that <, > and & stay readable:
+// the text is for models, not for HTML pages.
+var encoding = jsonv2.JoinOptions(
+	jsonv1.DefaultOptionsV1(),
+	jsontext.EscapeForHTML(false),
+	jsontext.EscapeForJS(false),
+)
+
+func decode[In any](input *schema.Checker, arguments []byte, in *In) error {
+	checked, err := input.Check(arguments)
+	if err != nil {
+		return fmt.Errorf("validating \"arguments\": %w", err)
+	}
+	if err := jsonv2.Unmarshal(checked, in, decoding); err != nil {
+		return fmt.Errorf("reading \"arguments\": %w", inWords(err))
+	}
+	return nil
+}
+
+// inWords names the place where a value does not fit, without the Go type that
+// it does not fit into.
+func inWords(err error) error {
+	var mismatch *jsonv1.UnmarshalTypeError
+	switch {
+	case errors.As(err, &mismatch) && mismatch.Field != "":
+		return fmt.Errorf("%s: a %s cannot be used here", mismatch.Field, mismatch.Value)
+	case errors.As(err, &mismatch):
+		return fmt.Errorf("a %s cannot be used here", mismatch.Value)
+	case strings.Contains(err.Error(), "Go "):
+		return errors.New("a value cannot be used here")
+	}
+	return err // of an unmarshaler that the author wrote or chose
+}
