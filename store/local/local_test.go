@@ -35,3 +35,11 @@ func TestLocalConforms(t *testing.T) {
 		})
 	}
 }
+
+func TestLocalIsDurable(t *testing.T) {
+	for name, opts := range map[string]*Options{"as usual": {Logger: quiet()}, "with small files": small(), "crash-safe": {Sync: CrashSafe, Logger: quiet()}} {
+		t.Run(name, func(t *testing.T) {
+			storetest.RunDurable(t, func(t *testing.T, dir string) store.Engine { return open(t, dir, opts) })
+		})
+	}
+}

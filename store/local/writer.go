@@ -277,8 +277,10 @@ func (s *Store) acknowledge(b *batch, tail logTail) {
 // abandon ends everything that was under way when the store stopped.
 func (s *Store) abandon(b *batch, err error) {
 	err = fmt.Errorf("%w: %w", store.ErrUnknown, err)
-	b.err = err
-	close(b.done)
+	if !s.opts.breakAckBeforeSync {
+		b.err = err
+		close(b.done)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inFlight = nil

@@ -1,0 +1,211 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/causeway-mcp/causeway/store"
+	"github.com/causeway-mcp/causeway/store/local/internal/faultdisk"
+	"github.com/causeway-mcp/causeway/store/storetest"
+)
+
+// rounds returns how many rounds a crash test runs: CAUSEWAY_CRASH_ROUNDS, or
+// usual. make long sets it to 500 and more.
+func rounds(t testing.TB, usual int) int {
+	if s := os.Getenv("CAUSEWAY_CRASH_ROUNDS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if testing.Short() {
+		return usual / 5
+	}
+	return usual
+}
+
+// crashing is a store on a disk that crashes, and what it acknowledged.
+type crashing struct {
+	disk   *faultdisk.Disk
+	ledger *storetest.Ledger
+	opts   Options
+	seed   uint64
+}
+
+func newCrashing(seed uint64, opts Options) *crashing {
+	c := &crashing{disk: faultdisk.New(seed), ledger: storetest.NewLedger(nil), opts: opts, seed: seed}
+	c.opts.disk = c.disk
+	return c
+}
+
+// run opens the store, compares it with the books and writes until the disk
+// crashes at its nth operation or the work is done. It returns what is wrong.
+func (c *crashing) run(crashAt, steps int) error {
+	c.disk.CrashAt(crashAt)
+	s, err := Open("", &c.opts)
+	if err != nil {
+		if c.disk.Crashed() {
+			return nil
+		}
+		return fmt.Errorf("opening: %w", err)
+	}
+	defer s.Close()
+	ctx := context.Background()
+	if err := c.ledger.Check(ctx, s); err != nil {
+		if c.disk.Crashed() {
+			return nil
+		}
+		return err
+	}
+	var wg sync.WaitGroup
+	errs := make([]error, 3)
+	for w := range errs {
+		wg.Go(func() { errs[w] = c.ledger.Work(ctx, s, w, steps, c.seed) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil && !c.disk.Crashed() {
+		return err
+	}
+	return nil
+}
+
+// verify opens the store without a crash and compares it with the books, and a
+// copy that has lost its index.
+func (c *crashing) verify() error {
+	opts := c.opts
+	clone := c.disk.Clone()
+	clone.Forget(indexFile)
+	opts.disk = clone
+	for name, opts := range map[string]*Options{"": &c.opts, " without the index": &opts} {
+		s, err := Open("", opts)
+		if err != nil {
+			return fmt.Errorf("opening after the crash%s: %w", name, err)
+		}
+		err = c.ledger.Check(context.Background(), s)
+		s.Close()
+		if err != nil {
+			return fmt.Errorf("after the crash%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// survive crashes once within a life and once or more within recoveries.
+func (c *crashing) survive(crashAt int, power bool) error {
+	for life, at := range []int{crashAt, 1 + crashAt%17, 1 + crashAt%61} {
+		if err := c.run(at, 120); err != nil {
+			return fmt.Errorf("life %d: %w", life, err)
+		}
+		c.disk.Restart(power)
+	}
+	return c.verify()
+}
+
+func TestNothingIsLostAtAnyCrashPoint(t *testing.T) {
+	total := workOps(t)
+	n := rounds(t, 30)
+	for _, mode := range []struct {
+		name  string
+		sync  Sync
+		power bool
+	}{{"power failure", PowerSafe, true}, {"kill", PowerSafe, false}, {"kill of a crash-safe store", CrashSafe, false}} {
+		t.Run(mode.name, func(t *testing.T) {
+			acked := 0
+			for i := range n {
+				opts := *small()
+				opts.Sync = mode.sync
+				c := newCrashing(uint64(i), opts)
+				at := 1 + i*total/n
+				if err := c.survive(at, mode.power); err != nil {
+					t.Fatalf("round %d, crash at operation %d of about %d: %v", i, at, total, err)
+				}
+				acked += c.ledger.Acked()
+			}
+			t.Logf("%d rounds over %d crash points, %d acknowledged writes, 0 lost", n, total, acked)
+		})
+	}
+}
+
+// workOps returns how many operations one life takes without a crash.
+func workOps(t *testing.T) int {
+	c := newCrashing(1, *small())
+	if err := c.run(1<<40, 120); err != nil {
+		t.Fatal(err)
+	}
+	return c.disk.Ops()
+}
+
+func TestACrashSafeStoreIsAPrefixAfterAPowerFailure(t *testing.T) {
+	for i := range rounds(t, 10) {
+		opts := *small()
+		opts.Sync = CrashSafe
+		c := newCrashing(uint64(i), opts)
+		if err := c.run(20+7*i, 100); err != nil {
+			t.Fatal(err)
+		}
+		c.disk.Restart(true)
+		s, err := Open("", &c.opts)
+		if err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		for _, err := range s.List(t.Context(), "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Close()
+	}
+}
+
+// The harness must notice an engine that acknowledges too early.
+func TestTheHarnessNoticesAcknowledgementsBeforeSync(t *testing.T) {
+	for i := range 60 {
+		opts := *small()
+		opts.breakAckBeforeSync = true
+		c := newCrashing(uint64(i), opts)
+		if err := c.survive(40+5*i, true); err != nil {
+			t.Logf("noticed in round %d: %v", i, err)
+			return
+		}
+	}
+	t.Fatal("60 power failures of an engine that acknowledges before it syncs, and nothing was missed")
+}
+
+func TestAFailedSyncStopsTheStoreForGood(t *testing.T) {
+	d := faultdisk.New(1)
+	opts := small()
+	opts.disk = d
+	s := open(t, "", opts)
+	rev, err := s.Put(t.Context(), "kept", []byte("v"), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.FailSyncs(errors.New("input/output error"))
+	if _, err := s.Put(t.Context(), "unknown", nil, 0, nil); !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("the write under way: %v, want ErrUnknown", err)
+	}
+	<-s.Failed()
+	d.FailSyncs(nil)
+	if _, err := s.Put(t.Context(), "later", nil, 0, nil); !errors.Is(err, store.ErrStopped) {
+		t.Errorf("a later write: %v, want ErrStopped", err)
+	}
+	if r, err := s.Get(t.Context(), "kept"); err != nil || r.Revision != rev {
+		t.Errorf("what was acknowledged: %v", err)
+	}
+	n := 0
+	for _, err := range s.List(t.Context(), "kept") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 1 {
+		t.Errorf("the list has %d records", n)
+	}
+}
