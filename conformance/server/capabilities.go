@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the suite tests sampling, roots and logging in the revisions that have them
+
 package main
 
 import (
@@ -58,7 +60,6 @@ func declaredAsks(declared *mcp.ClientCapabilities) mcp.InputRequestMap {
 	if declared.Sampling != nil {
 		asks["greeting"] = askModel("Write a short greeting.")
 	}
-	//lint:ignore SA1019 the suite tests roots in the revisions that have them
 	if declared.RootsV2 != nil {
 		asks["client_roots"] = &mcp.ListRootsParams{}
 	}

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the suite tests sampling, roots and logging in the revisions that have them
+
 package main
 
 import (
@@ -61,7 +63,6 @@ func logOnce(ctx context.Context, req *mcp.CallToolRequest, _ none) (*mcp.CallTo
 }
 
 func logInfo(ctx context.Context, req *mcp.CallToolRequest, message string) error {
-	//lint:ignore SA1019 the suite tests logging in the revisions that have it
 	err := req.Session.Log(ctx, &mcp.LoggingMessageParams{Level: "info", Logger: "fixture", Data: message})
 	if err != nil {
 		return fmt.Errorf("logging: %w", err)

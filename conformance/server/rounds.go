@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the suite tests sampling, roots and logging in the revisions that have them
+
 package main
 
 import (
@@ -31,8 +33,6 @@ func askName() *mcp.ElicitParams {
 }
 
 // askModel asks the client's model one question.
-//
-//lint:ignore SA1019 the suite tests sampling in the revisions that have it
 func askModel(question string) *mcp.CreateMessageParams {
 	return &mcp.CreateMessageParams{
 		MaxTokens: 100,
