@@ -68,13 +68,23 @@ func IDValue(raw []byte) any {
 	return nil
 }
 
-// ValidID reports whether raw, checked JSON, may be an id (or a progress token):
-// a string or an integer in the range of int64.
-func ValidID(raw []byte) bool { return isString(raw) || isInteger(raw) }
+// ValidID reports whether raw may be an id (or a progress token): a string or an
+// integer in the range of int64. raw need not be checked JSON: ids also come back
+// in event ids, which a client can make up.
+func ValidID(raw []byte) bool {
+	if !isString(raw) {
+		return isInteger(raw)
+	}
+	end, err := scanString(raw, 0)
+	return err == nil && end == len(raw)
+}
 
 func isInteger(raw []byte) bool {
 	digits := bytes.TrimPrefix(raw, []byte("-"))
 	if len(digits) == 0 || len(digits) > len("9223372036854775807") || skipDigits(digits, 0) != len(digits) {
+		return false
+	}
+	if digits[0] == '0' && len(digits) > 1 {
 		return false
 	}
 	if len(digits) < len("9223372036854775807") {

@@ -121,6 +121,18 @@ func TestIDKeyIsOneForEachID(t *testing.T) {
 	}
 }
 
+func TestValidIDChecksWhatNobodyHasChecked(t *testing.T) {
+	for raw, want := range map[string]bool{
+		`1`: true, `-9223372036854775808`: true, `""`: true, `"a\u0000"`: true, `"日"`: true,
+		``: false, `"`: false, `-`: false, `01`: false, `1.0`: false, `1e1`: false, `9223372036854775808`: false, `null`: false, `true`: false,
+		`"a"b"`: false, `"a","result":"b"`: false, "\"a\n\"": false, "\"\xff\"": false, `"a\"`: false, `"\x"`: false, ` 1`: false, `{}`: false,
+	} {
+		if got := ValidID([]byte(raw)); got != want {
+			t.Errorf("%q: %t", raw, got)
+		}
+	}
+}
+
 func TestAppendError(t *testing.T) {
 	got := string(AppendError([]byte("x"), nil, CodeInvalidParams, "a \"b\"\n\x00<é>\xff", []byte("{\n\"k\":\r\n1}")))
 	want := `x{"jsonrpc":"2.0","id":null,"error":{"code":-32602,"message":"a \"b\"\n\u0000<é>` + "\ufffd" + `","data":{ "k":  1}}}`
