@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"strings"
 	"syscall"
@@ -34,7 +35,8 @@ type format struct {
 }
 
 func (f *format) encode() []byte {
-	return fmt.Appendf(nil, "%s\nversion %d\nid %s\nincarnation %d\n", formatLine, f.Version, f.ID, f.Incarnation)
+	b := fmt.Appendf(nil, "%s\nversion %d\nid %s\nincarnation %d\n", formatLine, f.Version, f.ID, f.Incarnation)
+	return fmt.Appendf(b, "check %08x\n", crc32.Checksum(b, castagnoli))
 }
 
 func parseFormat(b []byte) (f format, err error) {
@@ -50,7 +52,7 @@ func parseFormat(b []byte) (f format, err error) {
 	}
 	n, err := fmt.Sscanf(text, "%d\nid %32s\nincarnation %d\n", &f.Version, &f.ID, &f.Incarnation)
 	if _, herr := hex.DecodeString(f.ID); err != nil || n != 3 || herr != nil || len(f.ID) != 32 || string(f.encode()) != string(b) {
-		return f, errors.New("it is incomplete")
+		return f, errors.New("it is damaged; restore this file from a backup")
 	}
 	return f, nil
 }

@@ -92,8 +92,13 @@ func appendFrame(b []byte, f *frame, seed uint32) []byte {
 		b = binary.LittleEndian.AppendUint64(b, uint64(blob.Size))
 	}
 	b = append(b, f.body...)
-	binary.LittleEndian.PutUint32(b[start:], crc32.Update(seed, castagnoli, b[start+4:]))
+	sealFrame(b[start:], seed)
 	return b
+}
+
+// sealFrame sets the checksum of the frame b.
+func sealFrame(b []byte, seed uint32) {
+	binary.LittleEndian.PutUint32(b, crc32.Update(seed, castagnoli, b[4:]))
 }
 
 var (

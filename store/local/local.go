@@ -238,14 +238,7 @@ func Open(dir string, opts *Options) (*Store, error) {
 	if o.disk == nil {
 		o.disk = disk.OS(dir)
 	}
-	s := &Store{
-		opts: o, disk: o.disk, log: o.Logger,
-		objects: make(map[store.ObjectID]*object), kinds: make(map[string]string),
-		blobs: make(map[string]*blobState), objectBlobs: make(map[store.ObjectID][]string), files: make(map[uint32]*dataFile),
-		gone: make(map[string]uint64), buried: make(map[store.ObjectID]uint64),
-		work: make(chan struct{}, 1), tend: make(chan struct{}, 1), prepare: make(chan struct{}, 1),
-		spareNew: make(chan struct{}), failed: make(chan struct{}), nextFile: 1,
-	}
+	s := newStore(o)
 	s.tending, s.stop = context.WithCancel(context.Background())
 	if err := s.start(); err != nil {
 		s.stop()
@@ -259,11 +252,23 @@ func Open(dir string, opts *Options) (*Store, error) {
 	return s, nil
 }
 
+func newStore(o Options) *Store {
+	return &Store{
+		opts: o, disk: o.disk, log: o.Logger,
+		records: table.New[place](changesRemembered, 0),
+		objects: make(map[store.ObjectID]*object), kinds: make(map[string]string),
+		blobs: make(map[string]*blobState), objectBlobs: make(map[store.ObjectID][]string), files: make(map[uint32]*dataFile),
+		gone: make(map[string]uint64), buried: make(map[store.ObjectID]uint64),
+		work: make(chan struct{}, 1), tend: make(chan struct{}, 1), prepare: make(chan struct{}, 1),
+		spareNew: make(chan struct{}), failed: make(chan struct{}), nextFile: 1,
+	}
+}
+
 func (s *Store) start() error {
 	if err := s.takeDirectory(); err != nil {
 		return err
 	}
-	s.seed = crc32.Checksum([]byte(s.format.ID), castagnoli)
+	s.seed = s.checksumSeed()
 	tail, err := s.recover()
 	if err != nil {
 		return err
@@ -280,6 +285,9 @@ func (s *Store) start() error {
 	s.wg.Go(s.prepareSegments)
 	return nil
 }
+
+// checksumSeed makes all checksums the directory's own.
+func (s *Store) checksumSeed() uint32 { return crc32.Checksum([]byte(s.format.ID), castagnoli) }
 
 // Close waits for writes under way, writes the index and releases the
 // directory.

@@ -2,6 +2,7 @@ package local
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"github.com/causeway-mcp/causeway/store"
-	"github.com/causeway-mcp/causeway/store/internal/table"
 )
 
 // recover reads the directory: the index if there is a good one, or else all
@@ -21,7 +21,6 @@ import (
 // nothing is damaged.
 func (s *Store) recover() (logTail, error) {
 	began := time.Now()
-	s.records = table.New[place](changesRemembered, 0)
 	c, err := s.catalogue()
 	if err != nil {
 		return logTail{}, err
@@ -156,7 +155,8 @@ func (s *Store) find(c *catalogue, dir, name string) error {
 }
 
 // checkUnused refuses a segment whose header is bad but which holds a batch of
-// its own: the header was durable before that batch was written.
+// its own: the header was durable before that batch was written. The batch counts
+// whatever its checksum, for both fail if the directory's id is another.
 func (s *Store) checkUnused(d *dataFile, why error) error {
 	b := make([]byte, batchHeader)
 	if _, err := d.f.ReadAt(b, page); err != nil {
@@ -165,7 +165,7 @@ func (s *Store) checkUnused(d *dataFile, why error) error {
 		}
 		return fmt.Errorf("reading %s: %w", s.disk.Path(d.name), err)
 	}
-	if _, err := parseBatchHead(b, s.seed, uint64(d.number)); err == nil {
+	if binary.LittleEndian.Uint32(b) == batchMagic && binary.LittleEndian.Uint64(b[8:]) == uint64(d.number) {
 		return s.damage(d, 0, why)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path"
@@ -152,16 +153,21 @@ func (d *Disk) inodes() map[*inode]*inode {
 	return all
 }
 
-// loseNames keeps the durable names and, of what came after, a beginning: file
-// systems keep the order of names.
+// loseNames keeps the durable names and, of what came after in each directory, a
+// beginning: file systems keep the order of names within a directory.
 func (d *Disk) loseNames() {
-	kept := 0
-	if n := len(d.pending); n > 0 {
-		kept = d.rnd.IntN(n + 1)
+	inDir := make(map[string]int)
+	for _, c := range d.pending {
+		inDir[c.dir]++
+	}
+	for _, dir := range slices.Sorted(maps.Keys(inDir)) {
+		inDir[dir] = d.rnd.IntN(inDir[dir] + 1)
 	}
 	names := d.durable
-	for _, c := range d.pending[:kept] {
-		c.apply(names)
+	for _, c := range d.pending {
+		if inDir[c.dir]--; inDir[c.dir] >= 0 {
+			c.apply(names)
+		}
 	}
 	d.names = names
 }
@@ -380,8 +386,7 @@ func (d *Disk) MakeDir(string) error {
 	return nil
 }
 
-// SyncDir implements [disk.Disk]. Names in other directories that changed
-// before come with it, as they do in a journal.
+// SyncDir implements [disk.Disk]. It helps no other directory.
 func (d *Disk) SyncDir(dir string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -389,16 +394,12 @@ func (d *Disk) SyncDir(dir string) error {
 	if !happens {
 		return err
 	}
-	last := -1
-	for n, c := range d.pending {
+	d.pending = slices.DeleteFunc(d.pending, func(c nameChange) bool {
 		if c.dir == dir {
-			last = n
+			c.apply(d.durable)
 		}
-	}
-	for _, c := range d.pending[:last+1] {
-		c.apply(d.durable)
-	}
-	d.pending = slices.Clone(d.pending[last+1:])
+		return c.dir == dir
+	})
 	return err
 }
 
