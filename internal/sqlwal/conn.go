@@ -43,7 +43,7 @@ type rawConn interface {
 }
 
 // openConn opens the database at path, whose file must be exactly what the journal says.
-func openConn(ctx context.Context, path string) (_ *conn, err error) {
+func openConn(ctx context.Context, path string, maxPages uint32) (_ *conn, err error) {
 	// Whatever stands in a -wal we did not write in this life may not have been acknowledged.
 	if err := removeWAL(path); err != nil {
 		return nil, err
@@ -68,17 +68,21 @@ func openConn(ctx context.Context, path string) (_ *conn, err error) {
 			err = errors.Join(err, c.discard())
 		}
 	}()
-	return c, c.setUp(ctx)
+	return c, c.setUp(ctx, maxPages)
 }
 
-func (c *conn) setUp(ctx context.Context) error {
+func (c *conn) setUp(ctx context.Context, maxPages uint32) error {
 	c.auth.trusted = true
 	defer func() { c.auth.trusted = false }()
 	// EXCLUSIVE before the first read keeps the wal-index in memory: no -shm file, no locking.
-	for _, pragma := range []string{
+	pragmas := []string{
 		"locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=OFF", "wal_autocheckpoint=0",
 		"foreign_keys=ON", "temp_store=MEMORY", "trusted_schema=OFF",
-	} {
+	}
+	if maxPages > 0 {
+		pragmas = append(pragmas, fmt.Sprintf("max_page_count=%d", maxPages))
+	}
+	for _, pragma := range pragmas {
 		if _, err := c.raw.ExecContext(ctx, "PRAGMA "+pragma, nil); err != nil {
 			return fmt.Errorf("PRAGMA %s: %w", pragma, err)
 		}

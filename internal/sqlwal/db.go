@@ -87,6 +87,10 @@ type Options struct {
 	ReadAhead int
 	// MaxResult is how large one result may be, in bytes. Zero is 1 GiB.
 	MaxResult int64
+	// MaxPages is how large the database may grow, in pages; SQLite refuses what goes beyond. Zero is no limit.
+	MaxPages uint32
+	// Opened is told +1 when SQLite opens the file and -1 when it closes it. May be nil.
+	Opened func(delta int)
 }
 
 func (o Options) withDefaults() Options {
@@ -95,6 +99,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ReadAhead == 0 {
 		o.ReadAhead = 1 << 20
+	}
+	if o.Opened == nil {
+		o.Opened = func(int) {}
 	}
 	if o.MaxResult == 0 {
 		o.MaxResult = 1 << 30
@@ -237,11 +244,40 @@ func (d *DB) Close(ctx context.Context) error {
 	}
 	c := d.conn
 	d.conn = nil
+	d.opts.Opened(-1)
 	if err := c.close(); err != nil {
 		return fmt.Errorf("close the database: %w", err)
 	}
 	d.clean = true
 	return nil
+}
+
+// Sync makes the file hold everything committed, durably. The rule of Checkpoint holds. Needs the turn.
+func (d *DB) Sync(ctx context.Context) error {
+	d.mu.Lock()
+	_, err := d.open(ctx)
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := d.Checkpoint(ctx); err != nil {
+		return err
+	}
+	for _, path := range []string{d.path, filepath.Dir(d.path), filepath.Dir(filepath.Dir(d.path))} {
+		if err := syncPath(path); err != nil {
+			return fmt.Errorf("make the database file durable: %w", err)
+		}
+	}
+	return nil
+}
+
+// syncPath flushes a file, or a directory's names.
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // Discard closes the database and drops what is not checkpointed. Needs the turn.
@@ -258,6 +294,7 @@ func (d *DB) discard() error {
 	}
 	c := d.conn
 	d.conn = nil
+	d.opts.Opened(-1)
 	return c.discard()
 }
 
@@ -311,11 +348,12 @@ func (d *DB) open(ctx context.Context) (*conn, error) {
 			return nil, fmt.Errorf("restore the database: %w", err)
 		}
 	}
-	c, err := openConn(ctx, d.path)
+	c, err := openConn(ctx, d.path, d.opts.MaxPages)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	d.conn, d.clean = c, false
+	d.opts.Opened(+1)
 	return c, nil
 }
 

@@ -1,10 +1,13 @@
 package sqlwal
 
 import (
+	"context"
+	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/klauspost/compress/s2"
 )
@@ -109,4 +112,40 @@ func empty() []byte {
 	p[100] = 13 // an empty leaf of the schema table
 	binary.BigEndian.PutUint16(p[105:], PageSize)
 	return p
+}
+
+// Verify checks an image that came from outside: that it is a database of our page size in WAL mode, and
+// sound in every page.
+func Verify(image []byte) error {
+	if len(image) < PageSize || len(image)%PageSize != 0 || string(image[:16]) != "SQLite format 3\x00" {
+		return fmt.Errorf("%w: not a SQLite database", ErrMalformed)
+	}
+	if size := binary.BigEndian.Uint16(image[16:]); size != PageSize || image[18] != 2 || image[19] != 2 {
+		return fmt.Errorf("%w: page size %d or journal mode", ErrMalformed, size)
+	}
+	dir, err := os.MkdirTemp("", "causeway-verify-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "image.db")
+	if err := os.WriteFile(path, image, 0o600); err != nil {
+		return err
+	}
+	c, err := openConn(context.Background(), path, 0)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	rows, err := c.raw.QueryContext(context.Background(), "PRAGMA integrity_check(1)", nil)
+	if err == nil {
+		row := make([]driver.Value, 1)
+		if err = rows.Next(row); err == nil && row[0] != "ok" {
+			err = fmt.Errorf("%v", row[0])
+		}
+		err = errors.Join(err, rows.Close())
+	}
+	if err = errors.Join(err, c.close()); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return nil
 }
