@@ -38,6 +38,8 @@ var serverSets = []set{
 var clientSets = []set{
 	{mode: "client", args: []string{"--requirements", "2025-11-25"}, size: 18},
 	{mode: "client", args: []string{"--requirements", "2026-07-28"}, size: 32},
+	{mode: "client", args: []string{"--suite", "all", "--spec-version", "2025-06-18"}, size: 5},
+	{mode: "client", args: []string{"--suite", "backcompat", "--spec-version", "2025-03-26"}, size: 2},
 }
 
 func (s set) String() string { return s.mode + " " + strings.Join(s.args, " ") }
@@ -147,7 +149,7 @@ func (v verdict) String() string {
 		word = "FAIL"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %-48s %2d/%d  scenarios: %d passed, %d skipped, %d warned, %d failed; %d checks",
+	fmt.Fprintf(&b, "%s  %-54s %2d/%d  scenarios: %d passed, %d skipped, %d warned, %d failed; %d checks",
 		word, v.set, v.scored, v.want,
 		v.count[passed], v.count[skipped]+v.count[partly], v.count[warned], v.count[failed], v.checks)
 	for _, line := range v.problems {
