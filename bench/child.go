@@ -163,14 +163,14 @@ type child struct {
 	answers *bufio.Reader
 }
 
-// startChild starts the server of key. gogc is the child's GOGC.
-func startChild(key, gogc string, sleep time.Duration) (*child, error) {
+// startChild starts the server of key, with env added to its environment.
+func startChild(key string, sleep time.Duration, env ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	c := &child{key: key, cmd: exec.Command(self, childCommand, key, sleep.String())}
-	c.cmd.Env = append(os.Environ(), "GOGC="+gogc)
+	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stderr = os.Stderr
 	if c.orders, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err

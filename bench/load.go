@@ -28,13 +28,13 @@ type client struct {
 }
 
 func openSite(g group, v variant, gogc string, clients int) (*site, error) {
-	c, err := startChild(callKey(g, v), gogc, 0)
+	c, err := startChild(callKey(g, v), 0, "GOGC="+gogc)
 	if err != nil {
 		return nil, err
 	}
 	s := &site{group: g, variant: v, child: c}
 	for i := range clients {
-		cl, err := openClient(c.addr, v, i+1, v.name == "bare" || v.name == bareAgain)
+		cl, err := openClient(c.addr, v, i+1)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", c.key, err), s.close())
 		}
@@ -43,19 +43,19 @@ func openSite(g group, v variant, gogc string, clients int) (*site, error) {
 	return s, nil
 }
 
-func openClient(addr string, v variant, b int, noSession bool) (*client, error) {
+func openClient(addr string, v variant, b int) (*client, error) {
 	conn, err := dial(addr)
 	if err != nil {
 		return nil, err
 	}
 	session := ""
-	if v.era == sessions {
-		// The bare handler knows no sessions; it is sent an id of the same length.
-		session = "0-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-		if !noSession {
-			if session, err = openSession(conn, addr); err != nil {
-				return nil, err
-			}
+	switch {
+	case v.era == sessions && v.bare():
+		session = noSession
+	case v.era == sessions:
+		if session, err = openSession(conn, addr); err != nil {
+			conn.close()
+			return nil, err
 		}
 	}
 	return &client{conn: conn, call: newCall(addr, v.era, session, b, v.events)}, nil

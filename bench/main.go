@@ -142,7 +142,7 @@ func (s settings) once(gogc string, first bool) (result, error) {
 		}
 	}
 	if (s.memory || s.onlyMem) && first {
-		all, err := census{count: s.count, sleep: s.sleep, gogc: gogc, log: s.log}.run()
+		all, err := census{count: s.count, sleep: s.sleep, gogc: gogc, profiles: s.profiles, log: s.log}.run()
 		if err != nil {
 			return r, err
 		}

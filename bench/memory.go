@@ -14,7 +14,9 @@ type census struct {
 	count int           // sessions, and streams
 	sleep time.Duration // after which idle sessions leave memory
 	gogc  string
-	log   io.Writer
+	// profiles is a directory for heap profiles of Causeway, "" for none.
+	profiles string
+	log      io.Writer
 }
 
 // A holding is what one server holds for one thing: a session whose connections are
@@ -24,7 +26,9 @@ type holding struct {
 	Server     string
 	Thing      string
 	Count      int
-	Bytes      float64
+	Bytes      float64 // the sum of the next two
+	Heap       float64
+	Stacks     float64
 	Goroutines float64
 }
 
@@ -60,7 +64,11 @@ func (c census) run() ([]holding, error) {
 }
 
 func (c census) withChild(t tenant, measure func(tenant, *child) (holding, error)) (h holding, err error) {
-	srv, err := startChild(memoryKey(t), c.gogc, c.sleep)
+	env := []string{"GOGC=" + c.gogc}
+	if c.profiles != "" {
+		env = append(env, "GODEBUG=memprofilerate=512") // or a profile would see a few dozen of them
+	}
+	srv, err := startChild(memoryKey(t), c.sleep, env...)
 	if err != nil {
 		return holding{}, err
 	}
@@ -69,6 +77,19 @@ func (c census) withChild(t tenant, measure func(tenant, *child) (holding, error
 		return h, fmt.Errorf("%s: %w", srv.key, err)
 	}
 	return h, nil
+}
+
+// profile writes what the server holds, by where it was allocated.
+func (c census) profile(h holding, srv *child) error {
+	if c.profiles == "" {
+		return nil
+	}
+	file, err := profileFile(c.profiles, h.Server+" "+h.Thing, "heap")
+	if err != nil {
+		return err
+	}
+	_, err = srv.order("heap", file)
+	return err
 }
 
 // sessions measures sessions that were used once and whose connections are closed.
@@ -94,8 +115,11 @@ func (c census) sessions(t tenant, srv *child) (holding, error) {
 		return h, err
 	}
 	after, err := read(c.count)
+	if err != nil {
+		return h, err
+	}
 	h.fill(before, after)
-	return h, err
+	return h, c.profile(h, srv)
 }
 
 // streams measures open GET streams, each with the session it belongs to. The bare
@@ -123,7 +147,7 @@ func (c census) streams(t tenant, srv *child) (holding, error) {
 	read := func(n int) (footprint, error) {
 		var err error
 		if t.bare {
-			err = each(n, func(int) error { return hold("") })
+			err = each(n, func(int) error { return hold(noSession) })
 		} else {
 			err = openSessions(srv.addr, n, hold)
 		}
@@ -137,14 +161,19 @@ func (c census) streams(t tenant, srv *child) (holding, error) {
 		return h, err
 	}
 	after, err := read(c.count)
+	if err != nil {
+		return h, err
+	}
 	h.fill(before, after)
-	return h, err
+	return h, c.profile(h, srv)
 }
 
 func (h *holding) fill(before, after footprint) {
-	size := func(f footprint) float64 { return float64(f.Heap + f.Stacks) }
-	h.Bytes = (size(after) - size(before)) / float64(h.Count)
-	h.Goroutines = float64(after.Goroutines-before.Goroutines) / float64(h.Count)
+	each := func(after, before float64) float64 { return (after - before) / float64(h.Count) }
+	h.Heap = each(float64(after.Heap), float64(before.Heap))
+	h.Stacks = each(float64(after.Stacks), float64(before.Stacks))
+	h.Bytes = h.Heap + h.Stacks
+	h.Goroutines = each(float64(after.Goroutines), float64(before.Goroutines))
 }
 
 // openers is how many sessions are opened at a time.

@@ -144,9 +144,9 @@ func (r result) printRows(w io.Writer) error {
 
 func (r result) printMemory(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "  server\twhat\tcount\tbytes each\tgoroutines each")
+	fmt.Fprintln(t, "  server\twhat\tcount\tbytes each\theap\tstacks\tgoroutines")
 	for _, h := range r.Memory {
-		fmt.Fprintf(t, "  %s\t%s\t%d\t%.0f\t%.2f\n", h.Server, h.Thing, h.Count, h.Bytes, h.Goroutines)
+		fmt.Fprintf(t, "  %s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%.2f\n", h.Server, h.Thing, h.Count, h.Bytes, h.Heap, h.Stacks, h.Goroutines)
 	}
 	return t.Flush()
 }

@@ -93,16 +93,11 @@ func (p plan) runGroup(g group) (out []series, err error) {
 // profile loads the site once more, after all rounds, so that profiling disturbs no
 // figure.
 func (p plan) profile(s *site) error {
-	if err := os.MkdirAll(p.profiles, 0o755); err != nil {
-		return err
-	}
-	name := strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(s.child.key)
-	file := func(kind string) (string, error) { return filepath.Abs(filepath.Join(p.profiles, name+"."+kind)) }
-	cpu, err := file("cpu")
+	cpu, err := profileFile(p.profiles, s.child.key, "cpu")
 	if err != nil {
 		return err
 	}
-	allocs, err := file("allocs")
+	allocs, err := profileFile(p.profiles, s.child.key, "allocs")
 	if err != nil {
 		return err
 	}
@@ -117,4 +112,13 @@ func (p plan) profile(s *site) error {
 	}
 	_, err = s.child.order("allocs", allocs)
 	return err
+}
+
+// profileFile is where the profile of a server goes.
+func profileFile(dir, name, kind string) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	name = strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(name)
+	return filepath.Abs(filepath.Join(dir, name+"."+kind))
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -21,14 +22,14 @@ type variant struct {
 	handle func() http.Handler
 }
 
+func (v variant) bare() bool { return strings.HasPrefix(v.name, "bare") }
+
 // A group is a set of variants that are asked the same and answer in the same form.
 // The first of them is the bare handler, the measure of the others.
 type group struct {
 	name     string
 	variants []variant
 }
-
-func (g group) bare() variant { return g.variants[0] }
 
 // bareAgain is the bare handler a second time: how far its ratio is from 1 is how far
 // any ratio may be off.
