@@ -127,7 +127,7 @@ func (w *walk) fill(n *node, f *found, i int) error {
 		if p.missingErr != nil && !w.fillOnly {
 			return p.missingErr
 		}
-		w.edits = append(w.edits, edit{from: i, to: i, name: p.name, text: p.missing, member: true, first: f.count == 0})
+		w.insert(i, p.name, p.missing, f.count == 0)
 		f.count++
 	}
 	return nil

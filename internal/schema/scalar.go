@@ -24,18 +24,18 @@ func (w *walk) text(n *node, raw []byte) error {
 	if err := n.allow(text, show); err != nil {
 		return err
 	}
-	equal := func(c *constant) bool { return c.kind == text && jsonrpc.StringEquals(raw, c.text) }
-	if err := n.oneOf(show, equal); err != nil {
-		return err
-	}
-	if n.textual == nil {
+	if !n.hasEnum && n.only == nil && n.textual == nil {
 		return nil
 	}
-	return n.textual.check(raw)
+	inner := jsonrpc.Unquoted(raw)
+	equal := func(c *constant) bool { return c.kind == text && c.text == string(inner) }
+	if err := n.oneOf(show, equal); err != nil || n.textual == nil {
+		return err
+	}
+	return n.textual.check(raw, inner)
 }
 
-func (r *textRules) check(raw []byte) error {
-	inner := jsonrpc.Unquoted(raw)
+func (r *textRules) check(raw, inner []byte) error {
 	if r.min != nil || r.max != nil {
 		length := utf8.RuneCount(inner)
 		if r.min != nil && length < *r.min {
@@ -102,7 +102,8 @@ func (w *walk) number(n *node, i int) (int, error) {
 // and as encoding/json does it: only below 1e21.
 func (w *walk) rewrite(i, end int, f float64) {
 	if math.Abs(f) < 1e21 {
-		w.edits = append(w.edits, edit{from: i, to: end, text: strconv.AppendFloat(nil, f, 'f', -1, 64)})
+		var digits [32]byte
+		w.replace(i, end, strconv.AppendFloat(digits[:0], f, 'f', -1, 64))
 	}
 }
 

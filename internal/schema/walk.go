@@ -12,23 +12,44 @@ var (
 	errDepth  = fmt.Errorf("nested deeper than %d", jsonrpc.MaxDepth)
 )
 
-// A walk goes over one value once, and notes what has to be changed in its text.
-// The text is JSON that somebody has parsed before; on other text a walk finds an
+// A walk goes over one value once, and writes down what changes of its text. The
+// text is JSON that somebody has parsed before; on other text a walk finds an
 // error or ends early, and the decoder behind it finds the rest.
 type walk struct {
 	b        []byte
-	edits    []edit
-	fillOnly bool // fill in defaults, check nothing
+	fillOnly bool   // fill in defaults, check nothing
+	out      []byte // the changed text of b[:done]; nil while nothing has changed
+	done     int
 }
 
-// An edit replaces b[from:to]. Edits are in order and do not overlap.
-type edit struct {
-	from, to int
-	text     []byte
-	// first says that the text is the first member of an object, so that no comma
-	// goes before it.
-	member, first bool
-	name          string
+// replace puts text in the place of b[from:to], which lies behind all that was
+// replaced before.
+func (w *walk) replace(from, to int, text []byte) {
+	if w.out == nil {
+		w.out = make([]byte, 0, len(w.b)+len(text)+64)
+	}
+	w.out = append(w.out, w.b[w.done:from]...)
+	w.out = append(w.out, text...)
+	w.done = to
+}
+
+// insert adds a member to an object, before b[at]. first says that the object
+// has no other yet.
+func (w *walk) insert(at int, name string, value []byte, first bool) {
+	w.replace(at, at, nil)
+	if !first {
+		w.out = append(w.out, ',')
+	}
+	w.out = jsonrpc.AppendString(w.out, name)
+	w.out = append(append(w.out, ':'), value...)
+}
+
+// result is the text with all its changes.
+func (w *walk) result() []byte {
+	if w.out == nil {
+		return w.b
+	}
+	return append(w.out, w.b[w.done:]...)
 }
 
 // value checks the value that begins at b[i] against n, nil for anything, and
@@ -194,30 +215,4 @@ func (w *walk) comma(i int, closing byte) (int, error) {
 		return i, errSyntax
 	}
 	return i, nil
-}
-
-// result returns the text with the edits made.
-func (w *walk) result() []byte {
-	if len(w.edits) == 0 {
-		return w.b
-	}
-	size := len(w.b)
-	for _, e := range w.edits {
-		size += len(e.name) + len(e.text) + 8
-	}
-	out := make([]byte, 0, size)
-	done := 0
-	for _, e := range w.edits {
-		out = append(out, w.b[done:e.from]...)
-		if e.member {
-			if !e.first {
-				out = append(out, ',')
-			}
-			out = jsonrpc.AppendString(out, e.name)
-			out = append(out, ':')
-		}
-		out = append(out, e.text...)
-		done = e.to
-	}
-	return append(out, w.b[done:]...)
 }

@@ -28,24 +28,35 @@ var encoding = jsonv2.JoinOptions(
 	jsontext.EscapeForJS(false),
 )
 
+// locating is decoding with errors that know their place.
+var locating = jsonv2.JoinOptions(decoding, jsonv1.ReportErrorsWithLegacySemantics(false))
+
 func decode[In any](input *schema.Checker, arguments []byte, in *In) error {
 	checked, err := input.Check(arguments)
 	if err != nil {
 		return fmt.Errorf("validating \"arguments\": %w", err)
 	}
 	if err := jsonv2.Unmarshal(checked, in, decoding); err != nil {
-		return fmt.Errorf("reading \"arguments\": %w", inWords(err))
+		var again In
+		return fmt.Errorf("reading \"arguments\": %s%w", place(jsonv2.Unmarshal(checked, &again, locating)), inWords(err))
 	}
 	return nil
 }
 
-// inWords names the place where a value does not fit, without the Go type that
-// it does not fit into.
+// place says where in the arguments a value does not fit, "" if that is not known.
+func place(err error) string {
+	var located *jsonv2.SemanticError
+	if !errors.As(err, &located) || located.JSONPointer == "" {
+		return ""
+	}
+	return string(located.JSONPointer) + ": "
+}
+
+// inWords says that a value does not fit, without the Go type that it does not
+// fit into.
 func inWords(err error) error {
 	var mismatch *jsonv1.UnmarshalTypeError
 	switch {
-	case errors.As(err, &mismatch) && mismatch.Field != "":
-		return fmt.Errorf("%s: a %s cannot be used here", mismatch.Field, mismatch.Value)
 	case errors.As(err, &mismatch):
 		return fmt.Errorf("a %s cannot be used here", mismatch.Value)
 	case strings.Contains(err.Error(), "Go "):
