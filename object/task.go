@@ -116,6 +116,7 @@ const (
 	maxDead    = 1000     // dead letters of one object; the oldest is dropped first
 	maxPayload = 64 << 10 // bytes of JSON
 	maxName    = 128      // bytes
+	maxCron    = 256      // bytes
 )
 
 // AlarmOptions are the options of Schedule. Nil is the zero value.
@@ -306,8 +307,8 @@ func defaulted(n, zero int) int {
 func (t *task) setWhen(w When, now time.Time) error {
 	switch {
 	case w.cron != "":
-		if !strings.HasPrefix(w.cron, "@") && len(strings.Fields(w.cron)) != 5 {
-			return fmt.Errorf("%w: cron expression %q: five fields, or @hourly and the like", ErrInvalid, w.cron)
+		if len(w.cron) > maxCron || !strings.HasPrefix(w.cron, "@") && len(strings.Fields(w.cron)) != 5 {
+			return fmt.Errorf("%w: cron expression %q: five fields, or @hourly and the like, in at most %d bytes", ErrInvalid, cut(w.cron, maxCron), maxCron)
 		}
 		t.Cron = w.cron
 	case w.every != 0:
