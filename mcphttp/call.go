@@ -40,7 +40,9 @@ type call struct {
 
 	arguments []byte
 	questions questionnaire
-	answered  bool // guarded by the reply
+	task      *task // the task whose handler this is the call of
+	created   *task // the task that the call became
+	answered  bool  // guarded by the reply
 	timer     *time.Timer
 	started   time.Time
 }
@@ -151,6 +153,7 @@ func (c *call) end() {
 // run carries the call out on this goroutine and answers it, whatever happens.
 func (c *call) run(build func() (mcp.Request, error)) {
 	defer c.end()
+	defer c.dropTask()
 	res, err := c.receive(build)
 	if c.modern && c.questions.asked() {
 		res, err = nil, nil // the handler will run again; what it returned now is void
@@ -158,6 +161,7 @@ func (c *call) run(build func() (mcp.Request, error)) {
 	if err == nil {
 		var body []byte
 		if body, err = c.encode(res); err == nil {
+			c.startTask()
 			c.reply.respond(c, jsonrpc.AppendResult(make([]byte, 0, len(body)+64), c.id, body), 200)
 			return
 		}
@@ -248,28 +252,27 @@ func needed(res mcp.Result) (mcp.InputRequestMap, string) {
 func (c *call) fulfil(asks mcp.InputRequestMap) (mcp.InputResponseMap, error) {
 	answers := make(mcp.InputResponseMap, len(asks))
 	for key, ask := range asks {
-		var (
-			res mcp.InputResponse
-			err error
-		)
-		switch p := ask.(type) {
-		case *mcp.ElicitParams:
-			res, err = c.ss.Elicit(c, p)
-		case *mcp.CreateMessageParams:
-			res, err = c.ss.CreateMessage(c, p)
-		case *mcp.CreateMessageWithToolsParams:
-			res, err = c.ss.CreateMessageWithTools(c, p)
-		case *mcp.ListRootsParams:
-			res, err = c.ss.ListRoots(c, p)
-		default:
-			err = fmt.Errorf("no such question: %T", ask)
-		}
+		res, err := c.fulfilOne(ask)
 		if err != nil {
 			return nil, fmt.Errorf("asking the client for %q: %w", key, err)
 		}
 		answers[key] = res
 	}
 	return answers, nil
+}
+
+func (c *call) fulfilOne(ask mcp.InputRequest) (mcp.InputResponse, error) {
+	switch p := ask.(type) {
+	case *mcp.ElicitParams:
+		return c.asker().Elicit(c, p)
+	case *mcp.CreateMessageParams:
+		return c.asker().CreateMessage(c, p)
+	case *mcp.CreateMessageWithToolsParams:
+		return c.asker().CreateMessageWithTools(c, p)
+	case *mcp.ListRootsParams:
+		return c.asker().ListRoots(c, p)
+	}
+	return nil, fmt.Errorf("no such question: %T", ask)
 }
 
 // again is the request of the next round: the same, with answers. The first
@@ -491,6 +494,9 @@ func (o outlet) ask(ctx context.Context, method string, params mcp.Params) (json
 		if err := o.call.mayAsk(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if o.call != nil && o.call.task != nil {
+		return o.call.task.ask(ctx, method, params)
 	}
 	if o.session == nil {
 		return o.call.askModern(method, params)

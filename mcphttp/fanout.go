@@ -109,6 +109,7 @@ type subscription struct {
 	// acked is closed when the acknowledgement has been queued.
 	acked chan struct{}
 	once  sync.Once
+	tasks []string // the tasks it follows
 }
 
 func (f *fanout) subscribe(ss *mcp.ServerSession, s *subscription) {
@@ -145,6 +146,11 @@ func (s *subscription) deliver(method string, params mcp.Params) error {
 	raw, err := marshal(params)
 	if err != nil {
 		return err
+	}
+	if method == noteListenAcknowledged {
+		if raw, err = s.withTasks(raw); err != nil {
+			return err
+		}
 	}
 	rest := without(raw, "_meta")
 	m, err := marshal(meta)

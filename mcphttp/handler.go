@@ -42,6 +42,7 @@ type Handler struct {
 	prefix   string // makes stream names of this process unlike another's
 	links    links
 	conns    connSessions
+	tasks    taskBoard
 
 	draining  chan struct{}
 	drainOnce sync.Once
@@ -68,6 +69,7 @@ type Handler struct {
 func NewHandler(getServer func(*http.Request) *mcp.Server, opts *Options) *Handler {
 	h := &Handler{getServer: getServer, opts: opts.withDefaults(), draining: make(chan struct{}), prefix: rand.Text()[:8]}
 	h.log = h.opts.Logger
+	h.tasks.init(h)
 	h.rounds, h.configErr = newSealer(h.opts.Secret, "request state")
 	if getServer == nil {
 		h.configErr = errors.New("mcphttp: NewHandler needs a function that returns the server")
@@ -383,7 +385,8 @@ func (h *Handler) openStream(w http.ResponseWriter) bool {
 
 // Shutdown ends the handler's service in order: no new requests are taken, GET
 // streams, subscriptions and connections end with a hint when to come back, and
-// requests being worked on get until ctx is done. Sessions remain in the store.
+// requests being worked on get until ctx is done. Tasks are cancelled and fail.
+// Sessions, and what became of tasks, remain in the store.
 // It returns ctx's error if requests were still at work, which are then
 // cancelled. A handler that was shut down stays so.
 func (h *Handler) Shutdown(ctx context.Context) error {
@@ -391,7 +394,8 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	h.drainOnce.Do(func() { close(h.draining) })
 	h.callsMu.Unlock()
 	done := make(chan struct{})
-	go func() { h.calls.Wait(); close(done) }()
+	h.tasks.close()
+	go func() { h.calls.Wait(); h.tasks.wait(); close(done) }()
 	select {
 	case <-done:
 		return nil

@@ -287,6 +287,15 @@ type listenResult struct {
 func (c *call) listen(ctx context.Context, sub *subscription, params []byte) chan listenResult {
 	result := make(chan listenResult, 1)
 	c.reply = &listenReply{sub: sub, result: result}
+	if c.Context == nil {
+		c.begin(ctx)
+	}
+	var err error
+	if sub.tasks, err = c.followable(params); err != nil {
+		werr := asWireError(err)
+		result <- listenResult{statusOf(werr, true), encodeError(c.id, werr)}
+		return result
+	}
 	// A subscription is its own session to the server: it can be told from others
 	// of the same client.
 	ss, err := c.host.connect("", &mcp.ServerSessionState{InitializeParams: c.ss.InitializeParams(), InitializedParams: &mcp.InitializedParams{}})
@@ -296,9 +305,7 @@ func (c *call) listen(ctx context.Context, sub *subscription, params []byte) cha
 	}
 	c.ss, c.asking = ss, nil
 	c.host.fan.subscribe(ss, sub)
-	if c.Context == nil {
-		c.begin(ctx)
-	}
+	go c.followTasks(sub)
 	go c.run(func() (mcp.Request, error) {
 		var p jsonrpc.Params
 		return c.build(methods[methodListen], params, &p)
@@ -316,7 +323,8 @@ type listenReply struct {
 func (l *listenReply) emit([]byte) error   { return ErrNoCall }
 func (l *listenReply) pause(time.Duration) {}
 
-func (l *listenReply) respond(_ *call, msg []byte, status int) {
+func (l *listenReply) respond(c *call, msg []byte, status int) {
+	l.sub.outlast(c)
 	l.once.Do(func() { l.result <- listenResult{status, msg} })
 }
 

@@ -74,6 +74,11 @@ type Options struct {
 	// 503 and 429.
 	MaxSessions, MaxSessionsPerUser int
 
+	// MaxTasks bounds the tasks that this handler works on at a time, default 1,000,
+	// and MaxTasksPerUser those of one signed-in user, default 100. One more is an
+	// error at once. See [AddTask].
+	MaxTasks, MaxTasksPerUser int
+
 	// MaxBody bounds the body of a POST and a WebSocket message, in bytes. Default
 	// 4 MiB.
 	MaxBody int64
@@ -136,6 +141,8 @@ func (o *Options) withDefaults() Options {
 	orDefault(&d.SessionSleep, time.Minute)
 	orDefault(&d.MaxSessions, 100_000)
 	orDefault(&d.MaxSessionsPerUser, 1000)
+	orDefault(&d.MaxTasks, 1000)
+	orDefault(&d.MaxTasksPerUser, 100)
 	orDefault(&d.MaxBody, 4<<20)
 	orDefault(&d.MaxBatch, 50)
 	orDefault(&d.MaxDepth, 1000)

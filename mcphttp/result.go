@@ -38,6 +38,9 @@ func (c *call) encode(res mcp.Result) ([]byte, error) {
 			return c.encodeInputRequired(in)
 		}
 	}
+	if c.created != nil {
+		return c.encodeTask(res)
+	}
 	if res == nil {
 		return nil, errors.New("the handler returned neither result nor error")
 	}
