@@ -62,6 +62,7 @@ func TestGoSDKThroughMCPRemote(t *testing.T) {
 	s := startDemo(t)
 	cmd := exec.Command("node_modules/node/bin/node", "node_modules/mcp-remote/dist/proxy.js", s.url+"/mcp", "--allow-http")
 	cmd.Env = append(cmd.Environ(), "MCP_REMOTE_CONFIG_DIR="+t.TempDir())
+	cmd.Stderr = t.Output()
 	c := connectGoSDK(t, &mcp.CommandTransport{Command: cmd}, "2025-11-25")
 	t.Run("tools", c.tools)
 	t.Run("elicitation", c.elicitation)
@@ -115,7 +116,7 @@ func connectGoSDK(t *testing.T, transport mcp.Transport, version string) *goSDKC
 
 func (c *goSDKClient) call(t *testing.T, tool string, args map[string]any) *mcp.CallToolResult {
 	t.Helper()
-	res, err := c.session.CallTool(t.Context(), &mcp.CallToolParams{Name: tool, Arguments: args})
+	res, err := c.session.CallTool(soon(t), &mcp.CallToolParams{Name: tool, Arguments: args})
 	if err != nil {
 		t.Fatalf("%s: %v", tool, err)
 	}
@@ -140,7 +141,7 @@ func wantText(t *testing.T, res *mcp.CallToolResult, want string) {
 }
 
 func (c *goSDKClient) tools(t *testing.T) {
-	list, err := c.session.ListTools(t.Context(), nil)
+	list, err := c.session.ListTools(soon(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,13 +158,13 @@ func (c *goSDKClient) tools(t *testing.T) {
 	if res := c.call(t, "add", map[string]any{"a": "two"}); !res.IsError {
 		t.Error("arguments that do not fit the schema: no error")
 	}
-	if _, err := c.session.CallTool(t.Context(), &mcp.CallToolParams{Name: "no_such_tool"}); err == nil {
+	if _, err := c.session.CallTool(soon(t), &mcp.CallToolParams{Name: "no_such_tool"}); err == nil {
 		t.Error("an unknown tool: no error")
 	}
 }
 
 func (c *goSDKClient) resources(t *testing.T) {
-	res, err := c.session.ReadResource(t.Context(), &mcp.ReadResourceParams{URI: "demo://colors/teal"})
+	res, err := c.session.ReadResource(soon(t), &mcp.ReadResourceParams{URI: "demo://colors/teal"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +172,7 @@ func (c *goSDKClient) resources(t *testing.T) {
 		t.Errorf("teal is %q", got)
 	}
 	var uris []string
-	for r, err := range c.session.Resources(t.Context(), nil) {
+	for r, err := range c.session.Resources(soon(t), nil) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,14 +184,14 @@ func (c *goSDKClient) resources(t *testing.T) {
 }
 
 func (c *goSDKClient) prompts(t *testing.T) {
-	res, err := c.session.GetPrompt(t.Context(), &mcp.GetPromptParams{Name: "trip", Arguments: map[string]string{"city": "Lisbon"}})
+	res, err := c.session.GetPrompt(soon(t), &mcp.GetPromptParams{Name: "trip", Arguments: map[string]string{"city": "Lisbon"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := res.Messages[0].Content.(*mcp.TextContent).Text; !strings.Contains(got, "Lisbon") {
 		t.Errorf("prompt %q", got)
 	}
-	completion, err := c.session.Complete(t.Context(), &mcp.CompleteParams{
+	completion, err := c.session.Complete(soon(t), &mcp.CompleteParams{
 		Ref:      &mcp.CompleteReference{Type: "ref/prompt", Name: "trip"},
 		Argument: mcp.CompleteParamsArgument{Name: "city", Value: "li"},
 	})
@@ -205,7 +206,7 @@ func (c *goSDKClient) prompts(t *testing.T) {
 func (c *goSDKClient) elicitation(t *testing.T) {
 	wantText(t, c.call(t, "book_table", map[string]any{"restaurant": "Da Nino"}),
 		"Booked at Da Nino: 2026-12-24, 9 people, outside.")
-	if first, second := <-c.asked, <-c.asked; !strings.HasPrefix(first, "A table at Da Nino") || !strings.HasPrefix(second, "Really 9") {
+	if first, second := next(t, c.asked), next(t, c.asked); !strings.HasPrefix(first, "A table at Da Nino") || !strings.HasPrefix(second, "Really 9") {
 		t.Errorf("asked %q, then %q", first, second)
 	}
 	if n := len(c.asked); n > 0 {
@@ -221,13 +222,13 @@ func (c *goSDKClient) sampling(t *testing.T) {
 func (c *goSDKClient) progress(t *testing.T) {
 	params := &mcp.CallToolParams{Name: "bake", Arguments: map[string]any{"steps": 5, "milliseconds": 10}}
 	params.SetProgressToken("five steps")
-	res, err := c.session.CallTool(t.Context(), params)
+	res, err := c.session.CallTool(soon(t), params)
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantText(t, res, "The cake is done, after 5 steps.")
 	for want := range 5 {
-		if got := <-c.progressed; got != float64(want+1) {
+		if got := next(t, c.progressed); got != float64(want+1) {
 			t.Errorf("progress %g, want %d", got, want+1)
 		}
 	}
@@ -235,13 +236,16 @@ func (c *goSDKClient) progress(t *testing.T) {
 
 func (c *goSDKClient) cancel(t *testing.T) {
 	before := c.kitchen(t)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(soon(t))
 	defer cancel()
 	params := &mcp.CallToolParams{Name: "bake", Arguments: map[string]any{"steps": 100, "milliseconds": 100}}
 	params.SetProgressToken("to be cancelled")
 	go func() {
-		<-c.progressed
-		cancel()
+		select {
+		case <-c.progressed:
+			cancel()
+		case <-ctx.Done():
+		}
 	}()
 	if _, err := c.session.CallTool(ctx, params); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled call: %v", err)
@@ -262,7 +266,7 @@ type kitchen struct{ Baking, Done, Stopped, Steps int }
 
 func (c *goSDKClient) kitchen(t *testing.T) (k kitchen) {
 	t.Helper()
-	res, err := c.session.ReadResource(t.Context(), &mcp.ReadResourceParams{URI: "demo://kitchen"})
+	res, err := c.session.ReadResource(soon(t), &mcp.ReadResourceParams{URI: "demo://kitchen"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,25 +278,25 @@ func (c *goSDKClient) kitchen(t *testing.T) (k kitchen) {
 
 func (c *goSDKClient) subscription(t *testing.T) {
 	board := "demo://board"
-	if err := c.session.Subscribe(t.Context(), &mcp.SubscribeParams{URI: board}); err != nil {
+	if err := c.session.Subscribe(soon(t), &mcp.SubscribeParams{URI: board}); err != nil {
 		t.Fatal(err)
 	}
 	c.call(t, "post_note", map[string]any{"note": "from the Go SDK"})
-	if got := <-c.updated; got != board {
+	if got := next(t, c.updated); got != board {
 		t.Errorf("updated %q, want %q", got, board)
 	}
-	if err := c.session.Unsubscribe(t.Context(), &mcp.UnsubscribeParams{URI: board}); err != nil {
+	if err := c.session.Unsubscribe(soon(t), &mcp.UnsubscribeParams{URI: board}); err != nil {
 		t.Error(err)
 	}
 }
 
 func (c *goSDKClient) listChange(t *testing.T) {
 	c.call(t, "surprise", map[string]any{"shown": true})
-	<-c.changed
+	next(t, c.changed)
 	wantText(t, c.call(t, "open_box", nil), "A smaller box.")
 	c.call(t, "surprise", map[string]any{"shown": false})
-	<-c.changed
-	if _, err := c.session.CallTool(t.Context(), &mcp.CallToolParams{Name: "open_box"}); err == nil {
+	next(t, c.changed)
+	if _, err := c.session.CallTool(soon(t), &mcp.CallToolParams{Name: "open_box"}); err == nil {
 		t.Error("open_box can be called though it is hidden")
 	}
 }

@@ -45,7 +45,6 @@ func runNodeTest(t *testing.T, node, file string) {
 		"CAUSEWAY_TEST_URL="+s.url,
 		"MCP_REMOTE_CONFIG_DIR="+t.TempDir(),
 		"HOME="+t.TempDir(),
-		"NODE_TEST_CONTEXT=",
 	)
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()

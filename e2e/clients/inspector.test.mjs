@@ -14,7 +14,7 @@ const bin = join(dirname(require.resolve('@modelcontextprotocol/inspector/packag
 async function inspector(url, transport, ...args) {
   const { stdout } = await promisify(execFile)(process.execPath,
     [bin, '--cli', url.href, '--transport', transport, ...args],
-    { env: { ...process.env, NODE_TEST_CONTEXT: '' }, maxBuffer: 8 << 20 });
+    { env: process.env, maxBuffer: 8 << 20 });
   return JSON.parse(stdout);
 }
 

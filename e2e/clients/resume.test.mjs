@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ElicitRequestSchema, ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
-import { Arrivals, kitchen, startProxy, textOf } from './lib.mjs';
+import { Arrivals, assertSteps, kitchen, startProxy, textOf } from './lib.mjs';
 
 async function connectThrough(proxy, gets) {
   const client = new Client({ name: 'e2e-resume', version: '1.0.0' }, { capabilities: { elicitation: { form: {} } } });
@@ -37,7 +37,7 @@ test('a call whose stream is cut goes on, and its progress and result arrive onc
   assert.match(textOf(cake), /done, after 10 steps/);
   assert.equal(proxy.cuts, 1);
   // The cut may have swallowed what was on the way; replay brings it back, in order and once.
-  assert.deepEqual(steps, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  assertSteps(steps, 10);
   const resumed = await gets.next();
   assert.equal(resumed.status, 200);
   assert.ok(resumed.lastEventID, 'the client resumed with Last-Event-ID');

@@ -13,7 +13,7 @@ import {
   ResourceUpdatedNotificationSchema,
   ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
-import { Arrivals, eventually, kitchen, mcpURL, sseURL, textOf, wsURL } from './lib.mjs';
+import { Arrivals, assertSteps, eventually, kitchen, mcpURL, sseURL, textOf, wsURL } from './lib.mjs';
 
 const transports = {
   'Streamable HTTP': () => {
@@ -51,7 +51,7 @@ for (const [name, make] of Object.entries(transports)) {
     const c = await connect(make);
     try {
       await body(c);
-      assert.deepEqual(c.errors, [], 'errors the client reported');
+      assert.deepEqual(c.errors.filter((e) => !c.expected?.test(e.message)), [], 'errors the client reported');
     } finally {
       await c.client.close();
     }
@@ -168,10 +168,13 @@ for (const [name, make] of Object.entries(transports)) {
       onprogress: (p) => steps.push(p.progress),
     });
     assert.match(textOf(cake), /done, after 5 steps/);
-    assert.deepEqual(steps, [1, 2, 3, 4, 5]);
+    assertSteps(steps, 5);
   });
 
-  check('cancels a call, and the tool stops', async ({ client }) => {
+  check('cancels a call, and the tool stops', async (c) => {
+    const { client, transport } = c;
+    // On a POST's own stream a last word keeps this client from resuming it; elsewhere there must be none.
+    if (transport instanceof StreamableHTTPClientTransport) c.expected = /unknown message ID: .*cancelled/;
     const before = await kitchen(client);
     const abort = new AbortController();
     const call = client.callTool({ name: 'bake', arguments: { steps: 100, milliseconds: 200 } }, undefined, {
