@@ -223,7 +223,29 @@ func (s *Store) worthCompacting() []*dataFile {
 		}
 		return inputs
 	}
-	return nil
+	return s.mostlyDead()
+}
+
+// mostlyDead returns the oldest segments if hardly anything in them is needed
+// any more, as when few objects write much: giving them up is cheap, and using
+// them again is cheaper than making new ones. But an index has to be written for it.
+func (s *Store) mostlyDead() []*dataFile {
+	if len(s.sealed) < 4 {
+		return nil
+	}
+	var inputs []*dataFile
+	var freed int64
+	for _, d := range s.sealed {
+		if d.damaged || uint64(d.number) == s.tail.segment || d.live > (d.end-page)/4 || len(inputs) == maxReplaced {
+			break
+		}
+		inputs = append(inputs, d)
+		freed += d.size - d.live
+	}
+	if len(inputs) < 2 || freed < 4*s.indexSize {
+		return nil
+	}
+	return inputs
 }
 
 // maxPack bounds a pack, so that merging stays a matter of seconds, and

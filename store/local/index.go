@@ -123,6 +123,9 @@ func (s *Store) writeIndexFile(without []*dataFile) (err error) {
 	if err := s.disk.Rename(indexFile+".tmp", indexFile); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.indexSize = w.off
+	s.mu.Unlock()
 	return s.disk.SyncDir(".")
 }
 
@@ -137,10 +140,11 @@ func (s *Store) indexBody(w *indexWriter, without []*dataFile) {
 	const part = 512
 	s.mu.Lock()
 	tail := s.tail
+	objects := len(s.objects)
 	s.dirty = 0
 	s.mu.Unlock()
 	w.buf = binary.LittleEndian.AppendUint64(w.buf, indexMagic)
-	for _, n := range []uint64{formatVersion, tail.segment, uint64(tail.end), uint64(tail.crc), tail.lsn} {
+	for _, n := range []uint64{formatVersion, tail.segment, uint64(tail.end), uint64(tail.crc), tail.lsn, uint64(objects)} {
 		w.uint(n)
 	}
 	var items []table.Item[place]
@@ -266,6 +270,9 @@ func (s *Store) decodeIndex(rd *indexReader, r *replay) (*index, map[uint32]know
 		return nil, nil
 	}
 	ix := &index{tail: logTail{segment: rd.uint(), end: int64(rd.uint()), crc: uint32(rd.uint()), lsn: rd.uint()}}
+	if n := rd.uint(); n < uint64(len(rd.b)) { // a hint: about so many objects follow
+		s.objects = make(map[store.ObjectID]*object, n)
+	}
 	for !rd.bad {
 		switch rd.tag() {
 		case indexRecord:

@@ -130,6 +130,7 @@ type Store struct {
 	spareNew  chan struct{} // closed when spares or spareErr change
 	deadBlobs []deadBlob    // in the order in which they died
 	dirty     int           // changes since the last index
+	indexSize int64         // bytes of the last index
 
 	sweep   *time.Timer
 	sweepAt int64
