@@ -135,16 +135,16 @@ func (h *Host) Close(ctx context.Context) error {
 	}
 	h.mu.Unlock()
 	h.cancel()
-	var errs error
-	for _, l := range lives {
-		errs = errors.Join(errs, l.shut(ctx))
-	}
 	done := make(chan struct{})
-	go func() { h.wg.Wait(); close(done) }()
+	go func() { h.wg.Wait(); close(done) }() // alarms that have ended journal it before objects close
+	var errs error
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return errors.Join(errs, fmt.Errorf("close objects: %w", ctx.Err()))
+		errs = fmt.Errorf("close objects: %w", ctx.Err())
+	}
+	for _, l := range lives {
+		errs = errors.Join(errs, l.shut(ctx))
 	}
 	if h.ownsDir {
 		errs = errors.Join(errs, os.RemoveAll(h.opts.Dir))

@@ -12,26 +12,33 @@ import (
 
 type pendingWrite = store.Pending
 
-// kick makes sure that runners look at the object's tasks.
-func (l *live) kick() { l.kickWith(l.host.background) }
+// kick makes sure that runners look at the object's tasks. False when this copy is on its way out.
+func (l *live) kick() bool { return l.kickWith(l.host.background) }
 
-func (l *live) kickWith(background func(func()) bool) {
+func (l *live) kickWith(background func(func()) bool) bool {
 	if l.def == nil || !l.host.started.Load() {
-		return
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead != nil || l.dying {
+		return false
 	}
 	for _, n := range []lane{alarmLane, jobLane} {
 		if !l.def.handles(n) {
 			continue
 		}
-		l.mu.Lock()
 		if l.lanes[n] {
 			l.again[n] = true
-		} else if l.dead == nil && !l.dying {
+		} else {
 			l.lanes[n] = background(func() { l.work(n) })
 		}
-		l.mu.Unlock()
 	}
+	return true
 }
+
+// retryAfter is the pause after a run that could not be begun or journalled.
+const retryAfter = time.Second
 
 // work runs the due tasks of one lane, one after the other, until none is due. The clock wakes the object
 // for the next one.
@@ -45,8 +52,11 @@ func (l *live) work(n lane) {
 		if t != nil && err == nil {
 			continue
 		}
-		if err != nil && l.host.ctx.Err() == nil && !errors.Is(err, errGone) {
-			l.host.log.Error("object: run an alarm or job", "kind", l.id.Kind, "err", err)
+		if err != nil && l.host.ctx.Err() == nil {
+			if !errors.Is(err, errGone) {
+				l.host.log.Error("object: run an alarm or job", "kind", l.id.Kind, "err", err)
+			}
+			l.host.clock.add(l.id, time.Now().Add(retryAfter)) // by another copy, perhaps
 		}
 		l.mu.Lock()
 		again := l.again[n] && err == nil
@@ -98,15 +108,19 @@ func (l *live) runTask(t *task) error {
 		return err
 	}
 	runErr := l.callTask(t)
-	if l.host.ctx.Err() != nil {
+	if runErr != nil && l.host.ctx.Err() != nil {
 		return l.host.ctx.Err() // stopped, not failed: the next process runs it again
 	}
-	// The handler may have let this copy die and be replaced.
-	current, err := enter(l.host.ctx, func() (*live, error) { return l.host.live(l.host.ctx, l.id) })
+	ctx := context.WithoutCancel(l.host.ctx)
+	current := l
+	err := l.enter(ctx)
+	if errors.Is(err, errGone) { // the handler has let this copy die
+		current, err = enter(ctx, func() (*live, error) { return l.host.live(ctx, l.id) })
+	}
 	if err != nil {
 		return err
 	}
-	err = current.changeAlone(l.host.ctx, func(u *unit) error { return u.endTask(t, runErr) })
+	err = current.changeAlone(ctx, func(u *unit) error { return u.endTask(t, runErr) })
 	if current != l && err == nil {
 		return errGone // the other copy has runners of its own
 	}

@@ -383,7 +383,7 @@ func (u *unit) putTask(t *task) error {
 				m.put(before)
 			}
 		})
-		u.onGood = append(u.onGood, u.live.kick)
+		u.onGood = append(u.onGood, func() { u.live.kick() })
 		return u.body.addJSON(fieldTask, t)
 	})
 }

@@ -228,11 +228,15 @@ func (h *Host) wakeFor(id store.ObjectID) {
 	}
 	h.background(func() {
 		l, err := h.live(h.ctx, id)
-		if err == nil {
-			l.kick()
-			return
+		for err == nil && !l.kick() { // it was just going to sleep
+			select {
+			case <-l.gone:
+				l, err = h.live(h.ctx, id)
+			case <-h.ctx.Done():
+				return
+			}
 		}
-		if h.ctx.Err() == nil {
+		if err != nil && h.ctx.Err() == nil {
 			h.log.Error("object: wake for an alarm", "kind", id.Kind, "err", err)
 			h.clock.add(id, time.Now().Add(10*time.Second))
 		}
