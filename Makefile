@@ -1,0 +1,41 @@
+# make test is everything a change must pass. make long adds what takes longer.
+
+.PHONY: test lint unit conformance e2e bench generate long fuzz
+
+test: lint unit conformance e2e
+
+# gofmt, go vet, staticcheck, govulncheck (where its data can be reached).
+lint:
+	.ci/lint
+
+# Every package, with the race detector. A skipped test is a failed one in CI.
+unit:
+	go test -race -timeout 5m ./...
+
+# The official MCP conformance suite against the fixtures, server and client.
+conformance:
+	go run ./conformance/run -client
+
+# `causeway demo`, driven by the clients people use.
+e2e: e2e/node_modules/.installed
+	cd e2e && go test -count=1 -timeout 3m ./...
+
+e2e/node_modules/.installed: e2e/package.json e2e/package-lock.json
+	cd e2e && npm ci --no-progress --loglevel=error
+	touch $@
+
+# The figures of the README, printed by the machine it runs on.
+bench:
+	cd bench && go run . -mem
+
+generate:
+	go generate ./...
+
+# Fuzz targets 60 seconds each, and the whole bench; the output is kept.
+long: fuzz
+	mkdir -p docs/evidence
+	cd bench && go run . -mem -gate | tee ../docs/evidence/bench.txt
+
+fuzz:
+	mkdir -p docs/evidence
+	.ci/fuzz 60s | tee docs/evidence/fuzz.txt
