@@ -151,6 +151,8 @@ func (s *Store) maintain() {
 			return
 		case <-s.failed:
 			return
+		case done := <-s.compactNow:
+			done <- s.compactAll()
 		case <-tick.C:
 		case <-s.tend:
 		}
@@ -208,6 +210,9 @@ func (s *Store) compactWithin(inputs []*dataFile) error {
 func (s *Store) worthCompacting() []*dataFile {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if s.tail.segment == 0 {
+		return nil // the first batch is still under way
+	}
 	limit := s.opts.Segments
 	if s.spareErr != nil {
 		limit = 1 // the disk is full: every segment helps

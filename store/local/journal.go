@@ -26,7 +26,14 @@ func (s *Store) append(ctx context.Context, w *store.Write) (store.Pending, erro
 	switch after := w.After.(type) {
 	case nil:
 	case *pending:
-		w.Prev = after.seq // if it fails, the store stops and so does this
+		w.Prev = after.seq // if it fails later, the store stops and so does this
+		select {
+		case <-after.b.done:
+			if after.b.err != nil {
+				return nil, after.b.err
+			}
+		default:
+		}
 	default:
 		prev, err := after.Wait(ctx)
 		if err != nil {

@@ -135,16 +135,17 @@ type Store struct {
 	sweep   *time.Timer
 	sweepAt int64
 
-	tail    logTail       // of what is durable
-	retired []*dataFile   // files that nobody reads any more
-	tend    chan struct{} // tells the maintenance goroutine
-	prepare chan struct{} // tells the one that prepares segments
-	tending context.Context
-	stop    context.CancelFunc
-	wg      sync.WaitGroup
-	failed  chan struct{} // closed when the store has stopped by itself
-	made    atomic.Uint32 // segments made in this life
-	reserve atomic.Int64  // size of the reserve
+	tail       logTail       // of what is durable
+	retired    []*dataFile   // files that nobody reads any more
+	tend       chan struct{} // tells the maintenance goroutine
+	prepare    chan struct{} // tells the one that prepares segments
+	compactNow chan chan error
+	tending    context.Context
+	stop       context.CancelFunc
+	wg         sync.WaitGroup
+	failed     chan struct{} // closed when the store has stopped by itself
+	made       atomic.Uint32 // segments made in this life
+	reserve    atomic.Int64  // size of the reserve
 }
 
 var _ store.Engine = (*Store)(nil)
@@ -240,7 +241,6 @@ func Open(dir string, opts *Options) (*Store, error) {
 		o.disk = disk.OS(dir)
 	}
 	s := newStore(o)
-	s.tending, s.stop = context.WithCancel(context.Background())
 	if err := s.start(); err != nil {
 		s.stop()
 		s.wg.Wait()
@@ -254,15 +254,17 @@ func Open(dir string, opts *Options) (*Store, error) {
 }
 
 func newStore(o Options) *Store {
-	return &Store{
+	s := &Store{
 		opts: o, disk: o.disk, log: o.Logger,
 		records: table.New[place](changesRemembered, 0),
 		objects: make(map[store.ObjectID]*object), kinds: make(map[string]string),
 		blobs: make(map[string]*blobState), objectBlobs: make(map[store.ObjectID][]string), files: make(map[uint32]*dataFile),
 		gone: make(map[string]uint64), buried: make(map[store.ObjectID]uint64),
-		work: make(chan struct{}, 1), tend: make(chan struct{}, 1), prepare: make(chan struct{}, 1),
+		work: make(chan struct{}, 1), tend: make(chan struct{}, 1), prepare: make(chan struct{}, 1), compactNow: make(chan chan error),
 		spareNew: make(chan struct{}), failed: make(chan struct{}), nextFile: 1,
 	}
+	s.tending, s.stop = context.WithCancel(context.Background())
+	return s
 }
 
 func (s *Store) start() error {
@@ -306,6 +308,7 @@ func (s *Store) Close() error {
 	s.stop()
 	s.wake()
 	s.wg.Wait()
+	s.reuse()
 	var err error
 	if stopped == nil && s.stoppedErr() == nil {
 		err = s.writeIndex()

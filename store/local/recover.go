@@ -95,17 +95,24 @@ func (s *Store) catalogue() (*catalogue, error) {
 		}
 	}
 	slices.SortFunc(c.order, func(a, b *foundSegment) int {
-		switch { // one without batches has the same first change as the one behind it
-		case a.head.firstLSN != b.head.firstLSN:
+		if a.head.firstLSN != b.head.firstLSN {
 			return cmp.Compare(a.head.firstLSN, b.head.firstLSN)
-		case a.head.prev == b.head.number:
-			return 1
-		case b.head.prev == a.head.number:
-			return -1
 		}
-		return cmp.Compare(a.head.number, b.head.number)
+		return cmp.Compare(c.emptyBefore(a), c.emptyBefore(b))
 	})
 	return c, nil
+}
+
+// emptyBefore counts the segments without batches right before seg. They begin
+// with the same change as it does.
+func (c *catalogue) emptyBefore(seg *foundSegment) int {
+	for n := 0; ; n++ {
+		prev := c.segments[uint32(seg.head.prev)]
+		if prev == nil || prev == seg || prev.head == nil || prev.head.firstLSN != seg.head.firstLSN || n > len(c.order) {
+			return n
+		}
+		seg = prev
+	}
 }
 
 func (s *Store) find(c *catalogue, dir, name string) error {

@@ -98,9 +98,7 @@ func (s *Store) nextSegment(need int64) (bool, error) {
 			continue
 		}
 		s.spares = append(s.spares[:i], s.spares[i+1:]...)
-		old := s.open.seg
-		old.end = s.open.off
-		s.sealed = append(s.sealed, old)
+		s.leaveSegment()
 		seg := s.newFile(sp.f, sp.name, sp.number, sp.size)
 		s.open.seg, s.open.off = seg, page
 		seg.minLSN = s.open.firstLSN
@@ -115,6 +113,19 @@ func (s *Store) nextSegment(need int64) (bool, error) {
 	}
 	s.needMaintenance()
 	return false, nil
+}
+
+// leaveSegment seals the segment of the empty open batch, or gives it back if
+// nothing was ever written to it: then it has no header either.
+func (s *Store) leaveSegment() {
+	old := s.open.seg
+	if s.open.off == page {
+		delete(s.files, old.number)
+		s.spares = append(s.spares, spare{old.f, old.name, old.number, old.size})
+		return
+	}
+	old.end = s.open.off
+	s.sealed = append(s.sealed, old)
 }
 
 func (s *Store) newFile(f disk.File, name string, number uint32, size int64) *dataFile {
