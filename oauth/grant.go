@@ -1,0 +1,405 @@
+package oauth
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	json "github.com/go-json-experiment/json"
+)
+
+const (
+	grantVersion = 1
+	// maxAccess bounds the live access tokens of a grant; the oldest make room.
+	maxAccess = 16
+	// doubleSubmit is how long after its redemption a code may come again from its own
+	// client without ending the grant.
+	doubleSubmit = 10 * time.Second
+	// maxRecoveries bounds recoveries by a previous refresh token in a row.
+	maxRecoveries = 3
+)
+
+// A policy says how long things live. It is complete: defaults are applied before.
+type policy struct {
+	codeTTL   time.Duration
+	accessTTL time.Duration
+	idleTTL   time.Duration // from one refresh to the next
+	grantTTL  time.Duration // from sign-in
+	grace     time.Duration
+	strict    bool
+}
+
+// A grant is what one person allowed one client at one resource. It is one record, and
+// changes only by compare-and-set of the whole.
+type grant struct {
+	V          int
+	ID         string
+	Client     string
+	ClientName string `json:",omitzero"`
+	User       string
+	UserName   string `json:",omitzero"`
+	Resource   string
+	Redirect   string
+	Scopes     []string
+	Created    time.Time
+	Ends       time.Time
+	Code       *codeSlot    `json:",omitzero"`
+	Current    *refreshSlot `json:",omitzero"`
+	Previous   *refreshSlot `json:",omitzero"`
+	Access     []accessSlot `json:",omitzero"`
+	Recoveries int          `json:",omitzero"`
+	Props      []byte       // sealed under the data key
+	Refreshed  time.Time    `json:",omitzero"`
+	Revoked    time.Time    `json:",omitzero"`
+	Reason     string       `json:",omitzero"`
+}
+
+// codeSlot is what is kept of the code. It stays after the redemption, so that a replay
+// is known to be one.
+type codeSlot struct {
+	MAC       []byte
+	Key       []byte `json:",omitzero"` // the data key, wrapped; gone when redeemed
+	Challenge string
+	Expires   time.Time
+	Redeemed  time.Time `json:",omitzero"`
+	Winner    []byte    `json:",omitzero"` // the refresh token that the redemption gave
+}
+
+type refreshSlot struct {
+	MAC      []byte
+	Key      []byte
+	Expires  time.Time
+	Replaced time.Time `json:",omitzero"`
+	// Answer is what the rotation answered, sealed under this token; Asked is the
+	// scope parameter it was asked with.
+	Answer []byte `json:",omitzero"`
+	Asked  string `json:",omitzero"`
+}
+
+type accessSlot struct {
+	MAC     []byte
+	Key     []byte
+	Expires time.Time
+	Scopes  []string
+}
+
+// A tokenAnswer is the body of a successful token response (RFC 6749 §5.1).
+type tokenAnswer struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token,omitzero"`
+	Scope        string `json:"scope,omitzero"`
+}
+
+// A decision is what the grant machine says to a request.
+type decision struct {
+	next   *grant // the grant as it is to be written; nil changes nothing
+	answer []byte // to be given to the client, once next is written
+	refuse *wireError
+	event  string // for the security log
+	mine   []byte // if this hash is in the record, next has been written
+}
+
+func refused(e *wireError, event string) decision { return decision{refuse: e, event: event} }
+
+func (g *grant) about(k kind, scopes []string, expires time.Time, more ...string) []string {
+	return append([]string{
+		"wrap", string(k), g.ID, g.Client, g.User, g.Resource, strings.Join(scopes, " "), strconv.FormatInt(expires.UnixNano(), 10),
+	}, more...)
+}
+
+func (g *grant) aboutCode() []string {
+	return g.about(kindCode, g.Scopes, g.Code.Expires, g.Redirect, g.Code.Challenge)
+}
+
+func (g *grant) aboutProps() []string {
+	return []string{"props", g.ID, g.Client, g.User, g.Resource}
+}
+
+func (g *grant) aboutAnswer(s *refreshSlot) []string {
+	return []string{"answer", g.ID, g.Client, g.User, g.Resource, s.Asked}
+}
+
+// newGrant makes the grant that a person has just allowed, with its code.
+func newGrant(m *mint, p *policy, now time.Time, g grant, challenge string, props []byte) (*grant, token) {
+	g.V, g.ID, g.Created, g.Ends = grantVersion, newID(), now, now.Add(p.grantTTL)
+	code := m.issue(kindCode, g.ID)
+	g.Code = &codeSlot{MAC: code.mac(), Challenge: challenge, Expires: now.Add(p.codeTTL)}
+	data := newDataKey()
+	g.Code.Key = seal(code.sealingKey("wrap"), data, g.aboutCode()...)
+	g.Props = seal(data, props, g.aboutProps()...)
+	return &g, code
+}
+
+func (g *grant) live(now time.Time, keys *KeyRing) bool {
+	return g.Revoked.IsZero() && now.Before(g.Ends) && !g.Created.Before(keys.notBefore)
+}
+
+// clone is deep enough for the machine: slots are replaced, never changed in place.
+func (g *grant) clone() *grant {
+	c := *g
+	c.Access = slices.Clone(g.Access)
+	return &c
+}
+
+// revoke ends the grant. What could be redeemed or opened is erased.
+func (g *grant) revoke(now time.Time, reason string) *grant {
+	c := *g
+	c.Code, c.Current, c.Previous, c.Access, c.Props = nil, nil, nil, nil, nil
+	c.Revoked, c.Reason = now, reason
+	return &c
+}
+
+// A redemption is a token request with a code (RFC 6749 §4.1.3).
+type redemption struct {
+	code     token
+	client   string
+	verifier string
+	redirect string // "" if it was not sent
+	resource string // "" if it was not sent
+}
+
+// redeem answers a token request with a code.
+func (g *grant) redeem(m *mint, p *policy, now time.Time, r redemption) decision {
+	c := g.Code
+	switch {
+	case c == nil || !r.code.is(c.MAC) || !g.live(now, m.keys):
+		return refused(errInvalidGrant("the code is not valid"), "")
+	case r.client != g.Client:
+		return refused(errInvalidGrant("the code is not valid"), "code of another client")
+	case !verifies(r.verifier, c.Challenge):
+		return refused(errInvalidGrant("code_verifier does not match"), "wrong code verifier")
+	case r.redirect != "" && r.redirect != g.Redirect:
+		return refused(errInvalidGrant("redirect_uri is not that of the authorization request"), "wrong redirect at the token endpoint")
+	case r.resource != "" && r.resource != g.Resource:
+		return refused(errInvalidTarget("resource is not that of the authorization request"), "")
+	case c.Redeemed.IsZero() && !now.Before(c.Expires):
+		return refused(errInvalidGrant("the code has expired"), "")
+	case c.Redeemed.IsZero():
+		return g.firstRedemption(m, p, now, r)
+	case now.Sub(c.Redeemed) <= doubleSubmit:
+		return refused(errInvalidGrant("the code has been used"), "code sent twice")
+	}
+	d := refused(errInvalidGrant("the code has been used"), "code replayed: grant revoked")
+	d.next = g.revoke(now, "code replayed")
+	return d
+}
+
+func (g *grant) firstRedemption(m *mint, p *policy, now time.Time, r redemption) decision {
+	data, err := unseal(r.code.sealingKey("wrap"), g.Code.Key, g.aboutCode()...)
+	if err != nil {
+		return refused(errInvalidGrant("the code is not valid"), "grant record was altered")
+	}
+	next := g.clone()
+	answer, rt := next.issue(m, p, now, data, g.Scopes)
+	next.Code = &codeSlot{MAC: g.Code.MAC, Challenge: g.Code.Challenge, Expires: g.Code.Expires, Redeemed: now, Winner: rt.mac()}
+	return decision{next: next, answer: answer, mine: rt.mac()}
+}
+
+// verifies checks a PKCE verifier against an S256 challenge (RFC 7636 §4.6).
+func verifies(verifier, challenge string) bool {
+	sum := sha256.Sum256([]byte(verifier))
+	return subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(challenge)) == 1
+}
+
+// issue makes a new pair of tokens and the answer that hands it out.
+func (g *grant) issue(m *mint, p *policy, now time.Time, data []byte, scopes []string) ([]byte, token) {
+	at, rt := m.issue(kindAccess, g.ID), m.issue(kindRefresh, g.ID)
+	ends := earlier(now.Add(p.accessTTL), g.Ends)
+	g.Access = slices.DeleteFunc(g.Access, func(s accessSlot) bool { return !now.Before(s.Expires) })
+	if over := len(g.Access) + 1 - maxAccess; over > 0 {
+		g.Access = slices.Delete(g.Access, 0, over)
+	}
+	g.Access = append(g.Access, accessSlot{
+		MAC: at.mac(), Expires: ends, Scopes: scopes,
+		Key: seal(at.sealingKey("wrap"), data, g.about(kindAccess, scopes, ends)...),
+	})
+	idle := earlier(now.Add(p.idleTTL), g.Ends)
+	g.Current = &refreshSlot{
+		MAC: rt.mac(), Expires: idle,
+		Key: seal(rt.sealingKey("wrap"), data, g.about(kindRefresh, g.Scopes, idle)...),
+	}
+	g.Refreshed = now
+	answer, err := json.Marshal(tokenAnswer{
+		AccessToken: at.text, TokenType: "Bearer", ExpiresIn: int64(ends.Sub(now) / time.Second),
+		RefreshToken: rt.text, Scope: strings.Join(scopes, " "),
+	})
+	if err != nil {
+		panic(fmt.Sprintf("oauth: encoding a token answer: %v", err)) // strings and a number
+	}
+	return answer, rt
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// A rotation is a token request with a refresh token (RFC 6749 §6).
+type rotation struct {
+	token    token
+	client   string
+	scopes   []string // nil for all
+	resource string
+}
+
+// refresh answers a token request with a refresh token. The token is one that this
+// server has issued for this grant at some time: that was checked by its tag. So one
+// that is neither current nor previous is known to be superseded.
+func (g *grant) refresh(m *mint, p *policy, now time.Time, r rotation) decision {
+	switch {
+	case !g.live(now, m.keys) || r.client != g.Client || g.Current == nil:
+		return refused(errInvalidGrant("the refresh token is not valid"), "")
+	case r.resource != "" && r.resource != g.Resource:
+		return refused(errInvalidTarget("resource is not that of the grant"), "")
+	}
+	for _, s := range r.scopes {
+		if !slices.Contains(g.Scopes, s) {
+			return refused(errInvalidScope("scope exceeds what was granted"), "")
+		}
+	}
+	switch {
+	case r.token.is(g.Current.MAC):
+		return g.rotate(m, p, now, r)
+	case g.Previous == nil || !r.token.is(g.Previous.MAC) || p.strict:
+		return g.endFamily(now)
+	case now.Sub(g.Previous.Replaced) <= p.grace:
+		return g.replayAnswer(r)
+	case g.Recoveries >= maxRecoveries:
+		return g.endFamily(now)
+	}
+	return g.recover(m, p, now, r)
+}
+
+func (g *grant) endFamily(now time.Time) decision {
+	d := refused(errInvalidGrant("the refresh token is not valid"), "superseded refresh token: grant revoked")
+	d.next = g.revoke(now, "superseded refresh token")
+	return d
+}
+
+func (g *grant) rotate(m *mint, p *policy, now time.Time, r rotation) decision {
+	if !now.Before(g.Current.Expires) {
+		return refused(errInvalidGrant("the refresh token has expired"), "")
+	}
+	d := g.supersede(m, p, now, r, g.Current)
+	if d.next != nil {
+		d.next.Recoveries = 0
+	}
+	return d
+}
+
+// recover rotates from the previous token, whose successor nobody has used: a client
+// that lost an answer. The successor is superseded by that; whoever presents it ends
+// the family.
+func (g *grant) recover(m *mint, p *policy, now time.Time, r rotation) decision {
+	if !now.Before(g.Previous.Expires) {
+		return refused(errInvalidGrant("the refresh token has expired"), "")
+	}
+	d := g.supersede(m, p, now, r, g.Previous)
+	if d.next != nil {
+		d.next.Recoveries = g.Recoveries + 1
+		d.event = "recovered with the previous refresh token"
+	}
+	return d
+}
+
+// supersede issues a new pair in exchange for the token of slot from, which becomes the
+// previous one and keeps the answer.
+func (g *grant) supersede(m *mint, p *policy, now time.Time, r rotation, from *refreshSlot) decision {
+	data, err := unseal(r.token.sealingKey("wrap"), from.Key, g.about(kindRefresh, g.Scopes, from.Expires)...)
+	if err != nil {
+		return refused(errInvalidGrant("the refresh token is not valid"), "grant record was altered")
+	}
+	scopes := r.scopes
+	if scopes == nil {
+		scopes = g.Scopes
+	}
+	next := g.clone()
+	answer, rt := next.issue(m, p, now, data, scopes)
+	prev := &refreshSlot{MAC: from.MAC, Key: from.Key, Expires: from.Expires, Replaced: now, Asked: strings.Join(r.scopes, " ")}
+	if !p.strict && p.grace > 0 {
+		prev.Answer = seal(r.token.sealingKey("answer"), answer, g.aboutAnswer(prev)...)
+	}
+	next.Previous = prev
+	return decision{next: next, answer: answer, mine: rt.mac()}
+}
+
+func (g *grant) replayAnswer(r rotation) decision {
+	if g.Previous.Asked != strings.Join(r.scopes, " ") {
+		return refused(errInvalidScope("this refresh token was just used with another scope"), "")
+	}
+	answer, err := unseal(r.token.sealingKey("answer"), g.Previous.Answer, g.aboutAnswer(g.Previous)...)
+	if err != nil {
+		return refused(errInvalidGrant("the refresh token is not valid"), "grant record was altered")
+	}
+	return decision{answer: answer}
+}
+
+// has reports whether the write that handed out the refresh token with this hash is in
+// the record.
+func (g *grant) has(mine []byte) bool {
+	is := func(b []byte) bool { return subtle.ConstantTimeCompare(b, mine) == 1 }
+	return g.Current != nil && is(g.Current.MAC) || g.Previous != nil && is(g.Previous.MAC) || g.Code != nil && is(g.Code.Winner)
+}
+
+// dropAccess removes one access token (RFC 7009 §2.1).
+func (g *grant) dropAccess(t token) decision {
+	for i, s := range g.Access {
+		if t.is(s.MAC) {
+			next := g.clone()
+			next.Access = slices.Delete(next.Access, i, i+1)
+			return decision{next: next}
+		}
+	}
+	return decision{}
+}
+
+// findAccess opens the data key of an access token. It returns nil if the token is not
+// good (any more).
+func (g *grant) findAccess(t token, now time.Time, keys *KeyRing) (*accessSlot, []byte, error) {
+	if !g.live(now, keys) {
+		return nil, nil, nil
+	}
+	for i := range g.Access {
+		s := &g.Access[i]
+		if !t.is(s.MAC) {
+			continue
+		}
+		if !now.Before(s.Expires) {
+			return nil, nil, nil
+		}
+		data, err := unseal(t.sealingKey("wrap"), s.Key, g.about(kindAccess, s.Scopes, s.Expires)...)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, data, nil
+	}
+	return nil, nil, nil
+}
+
+func (g *grant) encode() ([]byte, error) {
+	b, err := json.Marshal(g)
+	if err != nil {
+		return nil, fmt.Errorf("oauth: encoding a grant: %w", err)
+	}
+	return b, nil
+}
+
+func decodeGrant(b []byte) (*grant, error) {
+	g := new(grant)
+	if err := json.Unmarshal(b, g); err != nil {
+		return nil, fmt.Errorf("oauth: decoding a grant: %w", err)
+	}
+	if g.V != grantVersion {
+		return nil, fmt.Errorf("oauth: a grant of format %d, want %d: it was written by another version", g.V, grantVersion)
+	}
+	return g, nil
+}
