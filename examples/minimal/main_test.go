@@ -39,6 +39,20 @@ func TestMinimalIsAtMost15Lines(t *testing.T) {
 	}
 }
 
+func TestTheREADMEShowsThisServer(t *testing.T) {
+	src, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), "```go\n"+string(src)+"```\n") {
+		t.Error("README.md does not show main.go as it is")
+	}
+}
+
 func TestMinimalAddsOverHTTP(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "minimal")
 	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
