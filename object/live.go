@@ -51,6 +51,7 @@ type live struct {
 	dead       error         // why this copy must not be used any more
 	dying      bool
 	compacting bool
+	pinned     map[<-chan struct{}]struct{} // contexts that keep it awake
 	watched    watchers
 	lanes      [2]bool // a runner of that lane is at work
 	again      [2]bool // and shall look once more before it ends
@@ -536,6 +537,30 @@ func (l *live) pin() (release func()) {
 			l.pins.Add(-1)
 		})
 	}
+}
+
+// pinFor keeps the copy in memory until ctx ends, if it can. However often it is asked, once for each ctx.
+func (l *live) pinFor(ctx context.Context) {
+	done := ctx.Done()
+	if done == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, pinned := l.pinned[done]; pinned {
+		return
+	}
+	if l.pinned == nil {
+		l.pinned = make(map[<-chan struct{}]struct{})
+	}
+	l.pinned[done] = struct{}{}
+	release := l.pin()
+	context.AfterFunc(ctx, func() {
+		release()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.pinned, done)
+	})
 }
 
 // erase deletes the object and ends the turn.

@@ -320,8 +320,9 @@ func (o *Object[S]) runJoined(ctx context.Context, u *unit, fn func(context.Cont
 // library's settings are refused. One transaction may change Options.MaxCommit bytes. An open transaction
 // holds the object's turn: end it before calling Update.
 //
-// Use the handle for the call at hand and ask again later: it is closed when the object goes to sleep, at
-// the earliest Options.IdleAfter after the last use.
+// Use the handle for the call at hand and ask again in the next: it works until ctx ends (the object stays
+// awake as long), and with a ctx that cannot end until Options.IdleAfter after the last use. It also ends when
+// a failed write makes the object read itself anew.
 func (o *Object[S]) SQL(ctx context.Context) (*sql.DB, error) {
 	u, err := o.joined(ctx)
 	if err != nil {
@@ -335,6 +336,7 @@ func (o *Object[S]) SQL(ctx context.Context) (*sql.DB, error) {
 		return nil, err
 	}
 	defer l.leave()
+	l.pinFor(ctx)
 	return l.db.SQL(), nil
 }
 

@@ -326,6 +326,25 @@ func TestAnIdleObjectLeavesMemoryAndComesBack(t *testing.T) {
 	}
 }
 
+func TestADatabaseHandleWorksAsLongAsItsCall(t *testing.T) {
+	h := open(t, store.NewMemory(), object.Options{IdleAfter: 10 * time.Millisecond})
+	o := register(t, h, object.Spec[counter]{}).Get("x")
+	ctx, end := context.WithCancel(t.Context())
+	var db *sql.DB
+	for range 100 {
+		var err error
+		db, err = o.SQL(ctx)
+		must(t, err)
+	}
+	must(t, second(db.Exec("CREATE TABLE t(v)")))
+	time.Sleep(60 * time.Millisecond) // a call of something slow
+	if _, err := db.Exec("INSERT INTO t VALUES(1)"); err != nil {
+		t.Errorf("the object fell asleep under its call: %v", err)
+	}
+	end()
+	eventually(t, "asleep after the call", func() bool { n, _ := h.Live(); return n == 0 })
+}
+
 func TestDatabasesBeyondTheLimitAreClosedLeastRecentlyUsedFirst(t *testing.T) {
 	h := open(t, store.NewMemory(), object.Options{MaxOpen: 4, IdleAfter: time.Hour})
 	k := register(t, h, object.Spec[counter]{})
