@@ -262,32 +262,37 @@ func (c *call) answersOf(state string, responses []byte) (native string, err err
 		native = c.questions.state.Native
 	}
 	if len(responses) > 0 && !jsonrpc.IsNull(responses) {
+		if !jsonrpc.IsObject(responses) {
+			return "", invalidParams("inputResponses: must be an object")
+		}
 		c.questions.given = make(map[string]json.RawMessage)
 		err := jsonrpc.ScanObject(responses, func(name, value []byte) error {
 			c.questions.given[string(name)] = json.RawMessage(value)
 			return nil
 		})
 		if err != nil {
-			return "", invalidParams("inputResponses: must be an object")
+			return "", invalidParams("inputResponses: %v", err)
 		}
 	}
 	return native, nil
 }
 
 // nativeResponses are the answers that belong to the handler's own questions.
+// What cannot be an answer to anything is left out: its question counts as
+// unanswered.
 func (c *call) nativeResponses() (mcp.InputResponseMap, error) {
 	var own mcp.InputResponseMap
 	for key, raw := range c.questions.given {
-		if strings.HasPrefix(key, askKeyPrefix) {
+		if strings.HasPrefix(key, askKeyPrefix) || !jsonrpc.IsObject(raw) {
 			continue
 		}
 		var one mcp.InputResponseMap
 		b, err := json.Marshal(map[string]json.RawMessage{key: raw})
 		if err != nil {
-			return nil, invalidParams("inputResponses[%q]: malformed", key)
+			return nil, invalidParams("inputResponses[%q]: malformed", clip(key))
 		}
-		if err := one.UnmarshalJSON(b); err != nil {
-			return nil, invalidParams("inputResponses[%q]: not an answer to any kind of question", key)
+		if one.UnmarshalJSON(b) != nil {
+			continue
 		}
 		if own == nil {
 			own = make(mcp.InputResponseMap)
@@ -313,7 +318,7 @@ func decodeAnswer(method string, raw json.RawMessage) (mcp.Result, error) {
 	if !jsonrpc.IsObject(raw) {
 		return nil, errors.New("the answer is not an object")
 	}
-	if err := jsonv2.Unmarshal(raw, res); err != nil {
+	if err := jsonv2.Unmarshal(raw, res, lenientText); err != nil {
 		return nil, fmt.Errorf("the answer does not fit: %s", plainDecodeError(err))
 	}
 	return res, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/causeway-mcp/causeway/internal/effect"
@@ -68,14 +69,17 @@ func (c *call) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// idValue is a raw id as the SDK's MakeID wants it.
+// idValue is a raw id as the SDK's MakeID wants it: numbers as float64. Those
+// that it could not tell apart become text; the SDK only compares them.
 func idValue(raw []byte) any {
-	switch v := jsonrpc.IDValue(raw).(type) {
-	case int64:
-		return float64(v)
-	default:
-		return v
+	n, ok := jsonrpc.IDValue(raw).(int64)
+	if !ok {
+		return jsonrpc.IDValue(raw)
 	}
+	if f := float64(n); int64(f) == n && n < 1<<53 && n > -(1<<53) {
+		return f
+	}
+	return jsonrpc.IDKey(raw)
 }
 
 func callOf(ctx context.Context) *call {
@@ -89,6 +93,7 @@ func (c *call) owns(ss *mcp.ServerSession) bool { return ss == c.ss || (ss == c.
 var (
 	errCallTimeout = errors.New("the request took longer than the server allows")
 	errCancelled   = errors.New("the request was cancelled by its client")
+	errShutdown    = errors.New("the server is shutting down")
 )
 
 // codeCancelled is sent for a request that its client cancelled and that must be
@@ -105,6 +110,36 @@ func (c *call) begin(parent context.Context) {
 	// Reset, and not the creation, starts the clock: tick must see c.timer.
 	c.timer = time.AfterFunc(time.Hour, c.tick)
 	c.timer.Reset(c.h.opts.StreamAfter)
+	c.h.active.add(c)
+}
+
+// activeCalls are the calls at work, to be cancelled when their time is up.
+type activeCalls struct {
+	mu    sync.Mutex
+	calls map[*call]struct{}
+}
+
+func (a *activeCalls) add(c *call) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.calls == nil {
+		a.calls = make(map[*call]struct{})
+	}
+	a.calls[c] = struct{}{}
+}
+
+func (a *activeCalls) remove(c *call) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.calls, c)
+}
+
+func (a *activeCalls) cancel(cause error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for c := range a.calls {
+		c.cancel(cause)
+	}
 }
 
 // tick runs on the timer's goroutine while the handler is at work.
@@ -142,11 +177,16 @@ func (c *call) fail(err *sdkrpc.Error) {
 // stop cancels the call at its client's wish and answers it.
 func (c *call) stop(cause error) {
 	c.cancel(cause)
+	if l, ok := c.reply.(*linkReply); ok {
+		l.drop() // a cancelled request gets no response, where none is owed to HTTP
+		return
+	}
 	c.fail(wireError(codeCancelled, "%v", cause))
 }
 
 func (c *call) end() {
 	c.timer.Stop()
+	c.h.active.remove(c)
 	c.cancel(nil)
 }
 
@@ -303,6 +343,10 @@ func (c *call) build(m method, params []byte, p *jsonrpc.Params) (mcp.Request, e
 	if len(params) == 0 && !m.optionalParams {
 		return nil, invalidParams("%s: params are missing", c.method)
 	}
+	if c.session != nil && mayNeedInput(c.method) && (len(p.RequestState) > 0 || len(p.InputResponses) > 0) {
+		// There are no rounds in the session eras; nobody may pretend to be in one.
+		params = without(params, "inputResponses", "requestState")
+	}
 	var native string
 	if c.modern && mayNeedInput(c.method) {
 		state := ""
@@ -329,6 +373,9 @@ func (c *call) build(m method, params []byte, p *jsonrpc.Params) (mcp.Request, e
 	if err != nil || !c.modern {
 		return req, err
 	}
+	if l, ok := req.(*mcp.SubscriptionsListenRequest); ok {
+		return req, boundSubscriptions(l.Params.Notifications)
+	}
 	answers, err := c.nativeResponses()
 	if err != nil {
 		return nil, err
@@ -344,11 +391,11 @@ func (c *call) build(m method, params []byte, p *jsonrpc.Params) (mcp.Request, e
 
 func (c *call) buildCallTool(p *jsonrpc.Params, native string) (mcp.Request, error) {
 	params := &mcp.CallToolParamsRaw{Name: c.target, RequestState: native}
-	if len(p.Arguments) > 0 {
+	if !jsonrpc.IsNull(p.Arguments) {
 		params.Arguments = json.RawMessage(p.Arguments)
 	}
 	if len(p.Meta) > 0 && !jsonrpc.IsNull(p.Meta) {
-		if err := jsonv2.Unmarshal(p.Meta, &params.Meta); err != nil {
+		if err := jsonv2.Unmarshal(p.Meta, &params.Meta, lenientText); err != nil {
 			return nil, invalidParams("_meta: %s", plainDecodeError(err))
 		}
 	}

@@ -54,8 +54,21 @@ func (h *Handler) serveConnected(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		msg, err := jsonrpc.Parse(body, jsonrpc.Limits{Depth: h.opts.MaxDepth})
-		if err == nil && looksModern(r, metaOf(msg.Params)) {
+		limits := jsonrpc.Limits{Depth: h.opts.MaxDepth, Batch: h.opts.MaxBatch}
+		if jsonrpc.IsBatch(body) {
+			if _, err := jsonrpc.ParseBatch(body, limits); err != nil {
+				writeError(w, http.StatusBadRequest, nil, err)
+				return
+			}
+			h.conns.stateful.ServeHTTP(w, r)
+			return
+		}
+		msg, err := jsonrpc.Parse(body, limits)
+		if err != nil {
+			writeError(w, http.StatusBadRequest, nil, err)
+			return
+		}
+		if read(&msg).looksModern(r) {
 			h.conns.stateless.ServeHTTP(w, r)
 			return
 		}

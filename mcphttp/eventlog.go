@@ -125,7 +125,7 @@ func parseEventID(s string) (eventID, error) {
 	if !ok || len(s) > 400 || stream == "" {
 		return eventID{}, errEventID
 	}
-	seq, err := strconv.ParseUint(num, 10, 48)
+	seq, err := strconv.ParseUint(num, 10, 39)
 	if err != nil || strconv.FormatUint(seq, 10) != num {
 		return eventID{}, errEventID
 	}

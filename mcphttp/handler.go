@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/causeway-mcp/causeway/internal/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/auth"
@@ -42,6 +43,7 @@ type Handler struct {
 	prefix   string // makes stream names of this process unlike another's
 	links    links
 	conns    connSessions
+	active   activeCalls
 	tasks    taskBoard
 
 	draining  chan struct{}
@@ -294,15 +296,20 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool
 		h.tooLarge(w)
 		return nil, false
 	}
+	// The header is only a claim: room for a large body is made as it arrives, and
+	// it must arrive in time.
 	size := int64(512)
 	if r.ContentLength > 0 {
-		size = r.ContentLength + 1
+		size = min(r.ContentLength+1, 64<<10)
 	}
 	buf := make([]byte, 0, size)
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(h.opts.ReadTimeout))
+	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
 	body := http.MaxBytesReader(w, r.Body, h.opts.MaxBody)
 	for {
 		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
+			buf = slices.Grow(buf, len(buf))
 		}
 		n, err := body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -400,6 +407,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
+		h.active.cancel(errShutdown)
 		return context.Cause(ctx)
 	}
 }

@@ -33,8 +33,9 @@ func (h *Handler) servePost(w http.ResponseWriter, r *http.Request, host *host) 
 		writeError(w, http.StatusBadRequest, nil, err)
 		return
 	}
-	if looksModern(r, metaOf(msg.Params)) {
-		h.serveModern(w, r, host, &msg)
+	in := read(&msg)
+	if in.looksModern(r) {
+		h.serveModern(w, r, host, in)
 		return
 	}
 	if msg.Kind == jsonrpc.Request && msg.Method == methodInitialize {
@@ -58,22 +59,8 @@ func (h *Handler) servePost(w http.ResponseWriter, r *http.Request, host *host) 
 	}
 	defer h.calls.Done()
 	reply := &postReply{h: h, session: s, version: s.version(), ids: []string{string(msg.ID)}, w: w, due: 1}
-	s.serve(r, &msg, reply)
+	s.serve(r, in, reply)
 	reply.leave()
-}
-
-// metaOf finds what of `_meta` decides about the era; nil if there is none that
-// could.
-func metaOf(params []byte) *jsonrpc.Meta {
-	p, err := jsonrpc.ParseParams(params)
-	if err != nil || len(p.Meta) == 0 {
-		return nil
-	}
-	m, err := jsonrpc.ParseMeta(p.Meta)
-	if err != nil {
-		return nil
-	}
-	return &m
 }
 
 // serveBatch serves a batch of 2025-03-26, the only revision that has them.
@@ -83,10 +70,7 @@ func (h *Handler) serveBatch(w http.ResponseWriter, r *http.Request, host *host,
 		writeError(w, http.StatusBadRequest, nil, err)
 		return
 	}
-	if looksModern(r, nil) || slices.ContainsFunc(entries, func(e jsonrpc.Entry) bool {
-		m := metaOf(e.Message.Params)
-		return m != nil && m.ProtocolVersion != nil
-	}) {
+	if slices.ContainsFunc(entries, func(e jsonrpc.Entry) bool { return read(&e.Message).looksModern(r) }) {
 		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "2026-07-28 has no batches: send one message per POST"))
 		return
 	}
@@ -140,7 +124,7 @@ func (h *Handler) serveBatch(w http.ResponseWriter, r *http.Request, host *host,
 	reply := &postReply{h: h, session: s, version: s.version(), ids: ids, w: w, batch: true, due: len(requests)}
 	var wg sync.WaitGroup
 	for _, msg := range requests {
-		wg.Go(func() { s.serve(r, msg, reply) })
+		wg.Go(func() { s.serve(r, read(msg), reply) })
 	}
 	wg.Wait()
 	reply.leave()
@@ -279,15 +263,17 @@ func (h *host) negotiate(asked string) string {
 }
 
 // serve carries out one request of the session and answers it on reply.
-func (s *session) serve(r *http.Request, msg *jsonrpc.Message, reply reply) {
+func (s *session) serve(r *http.Request, in *inbound, reply reply) {
+	msg := in.msg
 	c := &call{h: s.h, host: s.host, session: s, ss: s.ss, user: s.user(), method: msg.Method, id: msg.ID,
 		extra: extraOf(r), reply: reply}
-	s.carryOut(context.WithoutCancel(r.Context()), c, msg)
+	s.carryOut(context.WithoutCancel(r.Context()), c, in)
 }
 
 // carryOut runs a request of the session. The context is detached from the HTTP
 // request's end: in these eras a lost connection is no cancellation.
-func (s *session) carryOut(ctx context.Context, c *call, msg *jsonrpc.Message) {
+func (s *session) carryOut(ctx context.Context, c *call, in *inbound) {
+	msg, params := in.msg, in.params
 	c.begin(ctx)
 	c.extra.CloseSSEStream = func(args mcp.CloseSSEStreamArgs) { c.reply.pause(args.RetryAfter) }
 	if err := s.enter(c); err != nil {
@@ -297,13 +283,12 @@ func (s *session) carryOut(ctx context.Context, c *call, msg *jsonrpc.Message) {
 	}
 	defer s.exit(c)
 	m, known := methods[msg.Method]
-	params, err := jsonrpc.ParseParams(msg.Params)
 	var werr *sdkrpc.Error
 	switch {
 	case !known || m.eras&legacyEra == 0 || m.notification || msg.Method == methodInitialize:
 		werr = wireError(sdkrpc.CodeMethodNotFound, "method not found: %q", clip(msg.Method))
-	case err != nil:
-		werr = asWireError(err)
+	case in.err != nil:
+		werr = asWireError(in.err)
 	default:
 		werr = c.setTarget(&params)
 	}

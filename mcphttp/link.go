@@ -118,7 +118,7 @@ func (l *link) handle(frame []byte) {
 			l.fail(id, err)
 			return
 		}
-		l.dispatch(&msg, &linkReply{link: l})
+		l.dispatch(read(&msg), &linkReply{link: l})
 		return
 	}
 	l.mu.Lock()
@@ -137,15 +137,16 @@ func (l *link) handle(frame []byte) {
 		if e := &entries[i]; e.Err != nil {
 			l.fail(e.Err.ID, e.Err)
 		} else {
-			l.dispatch(&e.Message, &linkReply{link: l})
+			l.dispatch(read(&e.Message), &linkReply{link: l})
 		}
 	}
 }
 
-func (l *link) dispatch(msg *jsonrpc.Message, reply *linkReply) {
-	if m := metaOf(msg.Params); msg.Kind == jsonrpc.Request && m != nil && m.ProtocolVersion != nil {
-		if v, ok := jsonrpc.String(m.ProtocolVersion); !ok || v >= version20260728 {
-			l.dispatchModern(msg, m, reply)
+func (l *link) dispatch(in *inbound, reply *linkReply) {
+	msg := in.msg
+	if msg.Kind == jsonrpc.Request && in.meta.ProtocolVersion != nil {
+		if v, ok := jsonrpc.String(in.meta.ProtocolVersion); !ok || v >= version20260728 {
+			l.dispatchModern(in, reply)
 			return
 		}
 	}
@@ -177,7 +178,7 @@ func (l *link) dispatch(msg *jsonrpc.Message, reply *linkReply) {
 		c := &call{h: l.h, host: l.host, session: s, ss: s.ss, user: l.user, method: msg.Method, id: msg.ID, extra: l.copyExtra(), reply: reply}
 		go func() {
 			defer l.h.calls.Done()
-			s.carryOut(l.ctx, c, msg)
+			s.carryOut(l.ctx, c, in)
 		}()
 	}
 }
@@ -206,11 +207,11 @@ func (l *link) initialize(msg *jsonrpc.Message, reply *linkReply) {
 
 // dispatchModern carries out a 2026-07-28 request. There are no headers to hold
 // against the body here; the rest is as over HTTP.
-func (l *link) dispatchModern(msg *jsonrpc.Message, meta *jsonrpc.Meta, reply *linkReply) {
+func (l *link) dispatchModern(in *inbound, reply *linkReply) {
+	msg, params, meta := in.msg, in.params, &in.meta
 	c := &call{h: l.h, host: l.host, modern: true, user: l.user, method: msg.Method, id: msg.ID, extra: l.copyExtra(), reply: reply}
-	params, err := jsonrpc.ParseParams(msg.Params)
-	if err != nil {
-		l.fail(msg.ID, err)
+	if in.err != nil {
+		l.fail(msg.ID, in.err)
 		return
 	}
 	version, werr := modernVersion(meta, nil, false)
@@ -341,6 +342,13 @@ func (r *linkReply) respond(_ *call, msg []byte, _ int) {
 	}
 	r.over = true
 	_ = r.link.send(event{data: msg})
+}
+
+// drop makes the request one that gets no response.
+func (r *linkReply) drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
 }
 
 func (r *linkReply) pause(time.Duration) {}

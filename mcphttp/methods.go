@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -110,12 +111,17 @@ type paramsOf[T any] interface {
 	mcp.Params
 }
 
+// lenientText lets escaped lone surrogates pass, as U+FFFD: JavaScript clients
+// emit them for text that was cut within a character. Raw bytes that are not
+// UTF-8 never get here.
+var lenientText = jsontext.AllowInvalidUTF8(true)
+
 // decode reads params strictly (names are case-sensitive, duplicates refused)
 // and wraps them in the SDK's request type.
 func decode[T any, P paramsOf[T]](ss *mcp.ServerSession, params []byte, extra *mcp.RequestExtra) (mcp.Request, error) {
 	p := P(new(T))
 	if len(params) > 0 {
-		if err := jsonv2.Unmarshal(params, p); err != nil {
+		if err := jsonv2.Unmarshal(params, p, lenientText); err != nil {
 			return nil, invalidParams("params: %s", plainDecodeError(err))
 		}
 	}
@@ -166,13 +172,13 @@ func decodeInitialize(params []byte) (*mcp.InitializeParams, error) {
 		return nil, invalidParams("initialize: params are missing")
 	}
 	p := new(mcp.InitializeParams)
-	if err := jsonv2.Unmarshal(params, p); err != nil {
+	if err := jsonv2.Unmarshal(params, p, lenientText); err != nil {
 		return nil, invalidParams("initialize: params: %s", plainDecodeError(err))
 	}
 	var caps struct {
 		Capabilities json.RawMessage `json:"capabilities"`
 	}
-	if err := jsonv2.Unmarshal(params, &caps); err != nil {
+	if err := jsonv2.Unmarshal(params, &caps, lenientText); err != nil {
 		return nil, invalidParams("initialize: params: %s", plainDecodeError(err))
 	}
 	if len(caps.Capabilities) > 0 {
@@ -193,13 +199,13 @@ func decodeCapabilities(raw []byte) (*mcp.ClientCapabilities, error) {
 	if len(raw) == 0 || raw[0] != '{' {
 		return nil, invalidParams("client capabilities: must be an object")
 	}
-	if err := jsonv2.Unmarshal(raw, c); err != nil {
+	if err := jsonv2.Unmarshal(raw, c, lenientText); err != nil {
 		return nil, invalidParams("client capabilities: %s", plainDecodeError(err))
 	}
 	var wire struct {
 		Roots *mcp.RootCapabilities `json:"roots"`
 	}
-	if err := jsonv2.Unmarshal(raw, &wire); err != nil {
+	if err := jsonv2.Unmarshal(raw, &wire, lenientText); err != nil {
 		return nil, invalidParams("client capabilities: %s", plainDecodeError(err))
 	}
 	c.RootsV2 = wire.Roots

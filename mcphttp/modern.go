@@ -13,22 +13,42 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
+// An inbound is a message with what its params say to everyone: read once,
+// passed along.
+type inbound struct {
+	msg    *jsonrpc.Message
+	params jsonrpc.Params
+	meta   jsonrpc.Meta
+	err    error // what is wrong with params or meta
+}
+
+func read(msg *jsonrpc.Message) *inbound {
+	in := &inbound{msg: msg}
+	if in.params, in.err = jsonrpc.ParseParams(msg.Params); in.err == nil {
+		in.meta, in.err = jsonrpc.ParseMeta(in.params.Meta)
+	}
+	return in
+}
+
 // looksModern tells whether a POST claims to be of 2026-07-28 or later: by its
 // body, by its version header, or, without one, by a header that only that era
-// has. Wrong claims count too, so that they get that era's errors.
-func looksModern(r *http.Request, meta *jsonrpc.Meta) bool {
-	if meta != nil && meta.ProtocolVersion != nil {
+// has. Wrong claims count too, so that they get that era's errors. Some clients
+// of the session eras send Mcp-Method as well: what has a session, or asks for
+// one, is not modern for it.
+func (in *inbound) looksModern(r *http.Request) bool {
+	if in.meta.ProtocolVersion != nil {
 		return true
 	}
 	if v := r.Header["Mcp-Protocol-Version"]; len(v) > 0 {
 		return v[0] >= version20260728
 	}
-	return len(r.Header["Mcp-Method"]) > 0
+	return len(r.Header["Mcp-Method"]) > 0 && len(r.Header["Mcp-Session-Id"]) == 0 && in.msg.Method != methodInitialize
 }
 
 // serveModern serves one 2026-07-28 message. The checks come in the order that
 // docs/decisions/0002-era-routing.md gives, each with its status and code.
-func (h *Handler) serveModern(w http.ResponseWriter, r *http.Request, host *host, msg *jsonrpc.Message) {
+func (h *Handler) serveModern(w http.ResponseWriter, r *http.Request, host *host, in *inbound) {
+	msg, params, meta := in.msg, in.params, in.meta
 	switch msg.Kind {
 	case jsonrpc.Response:
 		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "in 2026-07-28 clients send no responses: answers go into inputResponses of the repeated request"))
@@ -39,13 +59,8 @@ func (h *Handler) serveModern(w http.ResponseWriter, r *http.Request, host *host
 		return
 	}
 	c := &call{h: h, host: host, modern: true, user: userOf(r), method: msg.Method, id: msg.ID, extra: extraOf(r)}
-	params, err := jsonrpc.ParseParams(msg.Params)
-	var meta jsonrpc.Meta
-	if err == nil {
-		meta, err = jsonrpc.ParseMeta(params.Meta)
-	}
-	if err != nil {
-		writeError(w, http.StatusBadRequest, msg.ID, err)
+	if in.err != nil {
+		writeError(w, http.StatusBadRequest, msg.ID, in.err)
 		return
 	}
 	version, werr := modernVersion(&meta, r.Header["Mcp-Protocol-Version"], true)
@@ -130,7 +145,7 @@ func (h *host) checkVersion(version string) *sdkrpc.Error {
 		}
 	}
 	werr := wireError(mcp.CodeUnsupportedProtocolVersion, "protocol version %q is not supported here", clip(version))
-	werr.Data, _ = json.Marshal(mcp.UnsupportedProtocolVersionData{Supported: h.versions, Requested: version})
+	werr.Data, _ = json.Marshal(mcp.UnsupportedProtocolVersionData{Supported: h.versions, Requested: clip(version)})
 	return werr
 }
 

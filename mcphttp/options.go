@@ -98,6 +98,9 @@ type Options struct {
 	// its caller gets an error. Default 30 minutes, negative is never. Streams and
 	// subscriptions are not concerned.
 	CallTimeout time.Duration
+	// ReadTimeout bounds the time in which the body of a POST must arrive. Default 30
+	// seconds.
+	ReadTimeout time.Duration
 	// WriteTimeout bounds each write to a stream: a reader that stops reading loses
 	// its stream. Default 10 seconds.
 	WriteTimeout time.Duration
@@ -149,6 +152,7 @@ func (o *Options) withDefaults() Options {
 	orDefault(&d.MaxCallsPerSession, 100)
 	orDefault(&d.MaxStreams, 100_000)
 	orDefault(&d.CallTimeout, 30*time.Minute)
+	orDefault(&d.ReadTimeout, 30*time.Second)
 	orDefault(&d.WriteTimeout, 10*time.Second)
 	orDefault(&d.KeepAlive, 15*time.Second)
 	orDefault(&d.StreamAfter, 2*time.Second)

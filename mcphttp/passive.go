@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"io"
 	"sync"
+	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -20,12 +22,8 @@ type passive struct {
 	asking *mcp.ServerSession
 }
 
-// maxPassives bounds the passives kept, and maxPassiveKey what a client may say of
-// itself, in bytes, and still have its passive kept.
-const (
-	maxPassives   = 1024
-	maxPassiveKey = 8 << 10
-)
+// maxPassives bounds the passives kept.
+const maxPassives = 1024
 
 // passiveCache keeps the passives of a host, so that a 2026-07-28 call makes none.
 type passiveCache struct {
@@ -39,6 +37,9 @@ type passiveCache struct {
 // get returns the passive for what a client says of itself. The key holds the
 // user as well: what one user's client claims is never shown to another's.
 func (c *passiveCache) get(user, version string, info, caps []byte) (*passive, error) {
+	if len(info)+len(caps) > maxInitialize {
+		return nil, invalidParams("_meta: what the client says of itself is larger than %d bytes", maxInitialize)
+	}
 	key := make([]byte, 0, 512)
 	for _, part := range [][]byte{[]byte(user), []byte(version), info, caps} {
 		key = append(key, byte(len(part)), byte(len(part)>>8), byte(len(part)>>16))
@@ -54,9 +55,6 @@ func (c *passiveCache) get(user, version string, info, caps []byte) (*passive, e
 	if err != nil {
 		return nil, err
 	}
-	if len(key) > maxPassiveKey {
-		return p, nil // not worth keeping, and not to be kept by the thousand
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if old := c.byKey[string(key)]; old != nil {
@@ -65,12 +63,26 @@ func (c *passiveCache) get(user, version string, info, caps []byte) (*passive, e
 	if c.byKey == nil || len(c.byKey) >= maxPassives {
 		// Clients come and go; starting over is cheaper than keeping an order.
 		// Passives in use stay valid: a call knows its own.
+		c.retire(c.known)
 		c.byKey = make(map[string]*passive)
 		c.known = make(map[*mcp.ServerSession]struct{})
 	}
 	c.byKey[string(key)] = p
 	c.known[p.ss], c.known[p.asking] = struct{}{}, struct{}{}
 	return p, nil
+}
+
+// retire closes the connections of passives that have one, when no call can be
+// using them any more.
+func (c *passiveCache) retire(old map[*mcp.ServerSession]struct{}) {
+	if !c.host.sendsThroughApp || len(old) == 0 {
+		return
+	}
+	time.AfterFunc(24*time.Hour, func() {
+		for ss := range old {
+			_ = ss.Close()
+		}
+	})
 }
 
 func (c *passiveCache) make(version string, info, caps []byte) (*passive, error) {
@@ -100,7 +112,7 @@ func modernClient(version string, info, caps []byte) (*mcp.InitializeParams, err
 	p := &mcp.InitializeParams{ProtocolVersion: version}
 	if len(info) > 0 {
 		p.ClientInfo = new(mcp.Implementation)
-		if info[0] != '{' || json.Unmarshal(info, p.ClientInfo) != nil {
+		if info[0] != '{' || jsonv2.Unmarshal(info, p.ClientInfo, lenientText) != nil {
 			return nil, invalidParams("_meta: %q must be an object with name and version", mcp.MetaKeyClientInfo)
 		}
 	}

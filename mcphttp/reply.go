@@ -284,6 +284,7 @@ func jsonArray(msgs [][]byte) []byte {
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	hd := w.Header()
 	hd["Content-Type"] = contentTypeJSON
+	hd["X-Content-Type-Options"] = noSniff
 	hd["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	_, _ = w.Write(body)

@@ -92,7 +92,7 @@ func (s *sealer) open(sealed string, bound []byte) ([]byte, error) {
 // boundTo is what a state is bound to besides its expiry: who asks, and for what.
 func (c *call) boundTo() []byte {
 	h := sha256.New()
-	for _, part := range [][]byte{[]byte(c.user), []byte(c.method), []byte(c.target), canonical(c.arguments)} {
+	for _, part := range [][]byte{c.host.info, []byte(c.user), []byte(c.method), []byte(c.target), canonical(c.arguments)} {
 		fmt.Fprintf(h, "%d:", len(part))
 		h.Write(part)
 	}

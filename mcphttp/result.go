@@ -65,7 +65,7 @@ func (c *call) encodeToolResult(r *mcp.CallToolResult) ([]byte, bool) {
 	switch v := r.StructuredContent.(type) {
 	case nil:
 	case json.RawMessage:
-		if structured = v; !json.Valid(v) {
+		if structured = v; jsonrpc.Valid(v, 0) != nil {
 			return nil, false
 		}
 	default:
@@ -120,10 +120,12 @@ func (c *call) encodeModern(res mcp.Result) ([]byte, error) {
 		}
 	}
 	hasType := false
-	_ = jsonrpc.ScanObject(raw, func(name, value []byte) error {
+	if err := jsonrpc.ScanObject(raw, func(name, value []byte) error {
 		hasType = hasType || (string(name) == "resultType" && string(value) != `""`)
 		return nil
-	})
+	}); err != nil {
+		return nil, fmt.Errorf("the handler's result is not a proper object: %w", err)
+	}
 	drop := []string{"_meta"}
 	if !hasType {
 		drop = append(drop, "resultType")

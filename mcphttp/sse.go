@@ -42,6 +42,7 @@ var (
 	contentTypeJSON   = []string{"application/json"}
 	noStore           = []string{"no-cache, no-store"}
 	noBuffering       = []string{"no"}
+	noSniff           = []string{"nosniff"}
 )
 
 // An event is one Server-Sent Event. The zero name is "message".

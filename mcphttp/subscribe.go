@@ -10,7 +10,10 @@ import (
 )
 
 // maxSubscriptions bounds what one session may subscribe to.
-const maxSubscriptions = 1000
+const (
+	maxSubscriptions = 1000
+	maxURI           = 2048 // bytes
+)
 
 // remember writes into the session's record what a request has changed of it.
 func (c *call) remember(ctx context.Context, req mcp.Request) error {
@@ -43,10 +46,26 @@ func (c *call) mayRemember(req mcp.Request) error {
 	c.session.mu.Lock()
 	defer c.session.mu.Unlock()
 	switch {
-	case len(p.URI) > 2048:
-		return invalidParams("resources/subscribe: uri is longer than 2048 bytes")
+	case len(p.URI) > maxURI:
+		return invalidParams("resources/subscribe: uri is longer than %d bytes", maxURI)
 	case len(c.session.rec.Subscriptions) >= maxSubscriptions:
 		return invalidParams("resources/subscribe: more than %d subscriptions in one session", maxSubscriptions)
+	}
+	return nil
+}
+
+// boundSubscriptions refuses a subscriptions/listen that wants too much.
+func boundSubscriptions(n *mcp.NotificationSubscriptions) error {
+	if n == nil {
+		return nil // the SDK says what is missing
+	}
+	if len(n.ResourceSubscriptions) > maxSubscriptions {
+		return invalidParams("subscriptions/listen: more than %d resources in one subscription", maxSubscriptions)
+	}
+	for _, uri := range n.ResourceSubscriptions {
+		if len(uri) > maxURI {
+			return invalidParams("subscriptions/listen: a uri is longer than %d bytes", maxURI)
+		}
 	}
 	return nil
 }

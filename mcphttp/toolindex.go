@@ -3,6 +3,7 @@ package mcphttp
 import (
 	"context"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 type toolIndex struct {
 	host    *host
 	current atomic.Pointer[toolBindings]
+	making  sync.Mutex
 }
 
 type toolBindings struct {
@@ -44,12 +46,9 @@ func (t *toolIndex) invalidate() {
 
 // check holds the Mcp-Param headers of a tools/call against its arguments.
 func (t *toolIndex) check(tool string, hd http.Header, arguments []byte) *sdkrpc.Error {
-	cur := t.current.Load()
-	if cur == nil || time.Since(cur.made) > toolIndexAge {
-		var err error
-		if cur, err = t.rebuild(cur); err != nil {
-			return wireError(sdkrpc.CodeInternalError, "internal error")
-		}
+	cur, err := t.bindings()
+	if err != nil {
+		return wireError(sdkrpc.CodeInternalError, "internal error")
 	}
 	bound, ok := cur.byName[tool]
 	if !ok {
@@ -62,6 +61,25 @@ func (t *toolIndex) check(tool string, hd http.Header, arguments []byte) *sdkrpc
 		return wireError(mcp.CodeHeaderMismatch, "%v", err)
 	}
 	return nil
+}
+
+// bindings returns the index, made anew when it may be out of date. One request
+// makes it; others meanwhile go by the old one, unless a change was announced.
+func (t *toolIndex) bindings() (*toolBindings, error) {
+	cur := t.current.Load()
+	if cur != nil && time.Since(cur.made) <= toolIndexAge {
+		return cur, nil
+	}
+	if cur == nil || cur.made.IsZero() {
+		t.making.Lock()
+	} else if !t.making.TryLock() {
+		return cur, nil
+	}
+	defer t.making.Unlock()
+	if now := t.current.Load(); now != cur {
+		return now, nil
+	}
+	return t.rebuild(cur)
 }
 
 func (t *toolIndex) rebuild(old *toolBindings) (*toolBindings, error) {
