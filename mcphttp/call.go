@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -39,6 +40,7 @@ type call struct {
 	reply   reply
 	extra   *mcp.RequestExtra
 
+	said      mcp.Meta // see passive
 	arguments []byte
 	questions questionnaire
 	task      *task // the task whose handler this is the call of
@@ -394,13 +396,11 @@ func (c *call) buildCallTool(p *jsonrpc.Params, native string) (mcp.Request, err
 	if !jsonrpc.IsNull(p.Arguments) {
 		params.Arguments = json.RawMessage(p.Arguments)
 	}
-	if len(p.Meta) > 0 && !jsonrpc.IsNull(p.Meta) {
-		if err := jsonv2.Unmarshal(p.Meta, &params.Meta, lenientText); err != nil {
-			return nil, invalidParams("_meta: %s", plainDecodeError(err))
-		}
+	var err error
+	if params.Meta, err = c.meta(p.Meta); err != nil {
+		return nil, err
 	}
 	if c.modern {
-		var err error
 		if params.InputResponses, err = c.nativeResponses(); err != nil {
 			return nil, err
 		}
@@ -410,6 +410,31 @@ func (c *call) buildCallTool(p *jsonrpc.Params, native string) (mcp.Request, err
 		ss = c.asking
 	}
 	return &mcp.CallToolRequest{Session: ss, Params: params, Extra: c.extra}, nil
+}
+
+// meta reads a request's `_meta`. What every request of the client repeats has been
+// read before.
+func (c *call) meta(raw []byte) (mcp.Meta, error) {
+	if jsonrpc.IsNull(raw) {
+		return nil, nil
+	}
+	m := make(mcp.Meta, len(c.said)+1)
+	maps.Copy(m, c.said)
+	err := jsonrpc.ScanObject(raw, func(name, value []byte) error {
+		if _, ok := c.said[string(name)]; ok {
+			return nil
+		}
+		var v any
+		if err := jsonv2.Unmarshal(value, &v, lenientText); err != nil {
+			return err
+		}
+		m[string(name)] = v
+		return nil
+	})
+	if err != nil {
+		return nil, invalidParams("_meta: %s", plainDecodeError(err))
+	}
+	return m, nil
 }
 
 // without copies an object, leaving members out.

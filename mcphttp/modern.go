@@ -214,7 +214,7 @@ func (c *call) prepareModern(version string, meta *jsonrpc.Meta) *sdkrpc.Error {
 		}
 		return wireError(sdkrpc.CodeInternalError, "internal error")
 	}
-	c.ss, c.asking = p.ss, p.asking
+	c.ss, c.asking, c.said = p.ss, p.asking, p.said
 	if meta.LogLevel != nil && !jsonrpc.IsNull(meta.LogLevel) {
 		level, ok := jsonrpc.String(meta.LogLevel)
 		if !ok || !isLogLevel(level) {

@@ -20,6 +20,10 @@ type passive struct {
 	// asking is the same client as a session of the era before, through which the
 	// SDK lets questions pass.
 	asking *mcp.ServerSession
+	// said is the `_meta` of its requests as far as it is always the same: version,
+	// client info and capabilities. The map is copied for each request; what is in
+	// it is shared between them and must not be changed.
+	said mcp.Meta
 }
 
 // maxPassives bounds the passives kept.
@@ -90,7 +94,17 @@ func (c *passiveCache) make(version string, info, caps []byte) (*passive, error)
 	if err != nil {
 		return nil, err
 	}
-	p := new(passive)
+	p := &passive{said: mcp.Meta{mcp.MetaKeyProtocolVersion: version}}
+	for name, raw := range map[string][]byte{mcp.MetaKeyClientInfo: info, mcp.MetaKeyClientCapabilities: caps} {
+		if len(raw) == 0 {
+			continue
+		}
+		var v any
+		if err := jsonv2.Unmarshal(raw, &v, lenientText); err != nil {
+			return nil, invalidParams("_meta: %q: %s", name, plainDecodeError(err))
+		}
+		p.said[name] = v
+	}
 	if p.ss, err = c.host.connect("", &mcp.ServerSessionState{InitializeParams: init, InitializedParams: &mcp.InitializedParams{}}); err != nil {
 		return nil, err
 	}
