@@ -3,8 +3,68 @@ package e2e
 import (
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
+
+// SIGTERM finds clients with open streams of every kind and a call that is being
+// worked on. The call finishes, the streams end, the process exits with 0.
+func TestStoppingLetsCallsFinishAndEndsStreams(t *testing.T) {
+	t.Parallel()
+	s := startDemo(t)
+	ws, _, err := websocket.Dial(soon(t), s.url+"/mcp", &websocket.DialOptions{Subprotocols: []string{"mcp"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.CloseNow()
+	old := connectGoSDK(t, &mcp.SSEClientTransport{Endpoint: s.url + "/sse"}, "2024-11-05")
+	listening := connectGoSDK(t, &mcp.StreamableClientTransport{Endpoint: s.url + "/mcp", MaxRetries: -1}, "2026-07-28")
+	if err := listening.session.Subscribe(soon(t), &mcp.SubscribeParams{URI: "demo://board"}); err != nil {
+		t.Fatal(err)
+	}
+	idle := connectGoSDK(t, &mcp.StreamableClientTransport{Endpoint: s.url + "/mcp"}, "2025-11-25")
+	// The Go SDK gives a whole session up when its GET stream cannot be reopened.
+	c := connectGoSDK(t, &mcp.StreamableClientTransport{Endpoint: s.url + "/mcp", DisableStandaloneSSE: true}, "2025-11-25")
+
+	params := &mcp.CallToolParams{Name: "bake", Arguments: map[string]any{"steps": 10, "milliseconds": 50}}
+	params.SetProgressToken("while it stops")
+	type answer struct {
+		res *mcp.CallToolResult
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		res, err := c.session.CallTool(soon(t), params)
+		answered <- answer{res, err}
+	}()
+	next(t, c.progressed)
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if a := next(t, answered); a.err != nil {
+		t.Errorf("the call that was being worked on: %v", a.err)
+	} else {
+		wantText(t, a.res, "The cake is done, after 10 steps.")
+	}
+	if _, _, err := ws.Read(soon(t)); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+		t.Errorf("the WebSocket ended with %v, want status 1012, service restart", err)
+	}
+	err = next(t, s.ended)
+	s.ended <- err
+	if err != nil {
+		t.Errorf("exit: %v\n%s", err, s.stderr)
+	}
+	if strings.Contains(s.stderr.String(), "were cut") {
+		t.Errorf("requests were cut:\n%s", s.stderr)
+	}
+	old.session.Close()
+	listening.session.Close()
+	idle.session.Close()
+	c.session.Close()
+}
 
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
