@@ -80,6 +80,7 @@ func (o owner) Commit(ctx context.Context, c *sqlwal.Change) (func(context.Conte
 }
 
 func (l *live) commitChange(ctx context.Context, c *sqlwal.Change) (store.Pending, error) {
+	defer l.trim()
 	l.body = append(l.body[:0], entryFormat)
 	blobs, err := l.addChange(ctx, &l.body, c, nil)
 	if err == nil {
@@ -98,7 +99,6 @@ func (l *live) commitChange(ctx context.Context, c *sqlwal.Change) (store.Pendin
 func (l *live) addChange(ctx context.Context, body *fields, c *sqlwal.Change, blobs []store.Blob) ([]store.Blob, error) {
 	var encoded []byte
 	encoded, l.scratch = c.AppendTo(l.encoded[:0], l.scratch)
-	defer l.trim()
 	l.hasSQL = true
 	l.wal += int64(c.Bytes())
 	if len(encoded) <= store.MaxEntry/2 {
@@ -269,6 +269,9 @@ func (l *live) snapshotDatabase(ctx context.Context, body *fields) ([]store.Blob
 		l.wal = 0
 		if err := l.db.Sync(ctx); err != nil {
 			return nil, err
+		}
+		if l.host.synced != nil {
+			l.host.synced(l.host.path(l.id))
 		}
 		body.add(fieldBase, nil)
 		return nil, nil

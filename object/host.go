@@ -56,6 +56,8 @@ type Host struct {
 	engine  store.Engine
 	opts    Options
 	log     *slog.Logger
+	limits  limits
+	synced  func(path string) // tests look on; else nil
 	ownsDir bool
 
 	ctx    context.Context // ends with the host
@@ -88,7 +90,7 @@ func NewHost(engine store.Engine, opts *Options) (*Host, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	h := &Host{engine: engine, opts: *opts, kinds: map[string]*definition{}, lives: map[store.ObjectID]*live{}, sweep: make(chan struct{}, 1)}
+	h := &Host{engine: engine, opts: *opts, limits: usualLimits, kinds: map[string]*definition{}, lives: map[store.ObjectID]*live{}, sweep: make(chan struct{}, 1)}
 	h.setDefaults()
 	if h.opts.Dir == "" {
 		dir, err := os.MkdirTemp("", "causeway-objects-")

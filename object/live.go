@@ -388,7 +388,7 @@ func (l *live) putToSleep(ctx context.Context) error {
 		return err
 	}
 	l.settle()
-	if l.entries > sleepEntries && l.exists {
+	if l.entries > l.host.limits.sleepEntries && l.exists {
 		if err := l.snapshot(ctx); err != nil {
 			l.host.log.Warn("object: compact before sleep", "kind", l.id.Kind, "err", err)
 		}
@@ -428,28 +428,38 @@ func (l *live) shut(ctx context.Context) error {
 	return l.putToSleep(ctx)
 }
 
-// What makes a journal long enough to be rewritten as a snapshot.
-const (
-	sleepEntries    = 8       // before sleep, so that waking is quick
-	snapshotEntries = 64      // without SQL a snapshot costs no more than an update
-	snapshotBytes   = 1 << 20 //
-	databaseEntries = 2048    // with SQL it costs a flush of the database file
-	databaseBytes   = 8 << 20
-	checkpointBytes = 4 << 20 // of the -wal
-)
+// limits say what makes a journal long enough to be rewritten as a snapshot.
+type limits struct {
+	sleepEntries    int   // before sleep, so that waking is quick
+	snapshotEntries int   // without SQL a snapshot costs no more than an update
+	snapshotBytes   int64 //
+	databaseEntries int   // with SQL it costs a flush of the database file
+	databaseBytes   int64
+	checkpointBytes int64 // of the -wal
+}
+
+var usualLimits = limits{
+	sleepEntries:    8,
+	snapshotEntries: 64,
+	snapshotBytes:   1 << 20,
+	databaseEntries: 2048,
+	databaseBytes:   8 << 20,
+	checkpointBytes: 4 << 20,
+}
 
 // overdue tells whether the journal should be rewritten. Needs the turn.
 func (l *live) overdue() bool {
+	m := &l.host.limits
 	if l.hasSQL {
-		return l.entries > databaseEntries || l.bytes > databaseBytes
+		return l.entries > m.databaseEntries || l.bytes > m.databaseBytes
 	}
-	return l.entries > snapshotEntries || l.bytes > snapshotBytes
+	return l.entries > m.snapshotEntries || l.bytes > m.snapshotBytes
 }
 
 // afterAppend has the journal rewritten, or the -wal checkpointed, in the background when it is time.
 // Needs the turn.
 func (l *live) afterAppend() {
-	if !l.overdue() && l.wal <= checkpointBytes {
+	if !l.overdue() && l.wal <= l.host.limits.checkpointBytes {
 		return
 	}
 	l.mu.Lock()
@@ -477,7 +487,7 @@ func (l *live) compact() {
 	switch {
 	case l.overdue():
 		err = l.snapshot(l.host.ctx)
-	case l.wal > checkpointBytes:
+	case l.wal > l.host.limits.checkpointBytes:
 		if err = l.Flush(l.host.ctx); err == nil {
 			err = l.db.Checkpoint(l.host.ctx)
 			l.wal = 0

@@ -623,6 +623,28 @@ func TestADatabaseHasALimit(t *testing.T) {
 	exec(t, o, "INSERT INTO t VALUES(zeroblob(120000))")
 }
 
+func TestEntriesOfEverySizeAreReadBack(t *testing.T) {
+	s := store.NewMemory()
+	h := open(t, &engine{Engine: s, shared: true}, object.Options{}) // its snapshots carry the database
+	o := register(t, h, object.Spec[counter]{}).Get("x")
+	exec(t, o, "CREATE TABLE t(v)")
+	for size := 1000; size < 2_000_000; size *= 3 {
+		exec(t, o, "INSERT INTO t VALUES(randomblob(?))", size)
+		must(t, o.Tx(t.Context(), func(ctx context.Context, tx object.Tx, st *counter) error {
+			st.N += size
+			_, err := tx.ExecContext(ctx, "INSERT INTO t VALUES(randomblob(?))", size)
+			return err
+		}))
+	}
+	want := query[int](t, o, "SELECT sum(length(v)) FROM t")
+	n := state(t, o).N
+	shut(t, h)
+	other := register(t, open(t, &engine{Engine: s}, object.Options{}), object.Spec[counter]{}).Get("x") // from the journal alone
+	if got := query[int](t, other, "SELECT sum(length(v)) FROM t"); got != want || state(t, other).N != n || 2*n != want {
+		t.Errorf("%d bytes and state %d, want %d", got, state(t, other).N, want)
+	}
+}
+
 func TestLargeEntriesGoThroughBlobs(t *testing.T) {
 	dir := t.TempDir()
 	for round := range 2 {

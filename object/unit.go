@@ -87,6 +87,7 @@ func (u *unit) commit(ctx context.Context, state *seen) (p store.Pending, err er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	defer l.trim()
 	body := append(l.body[:0], entryFormat)
 	var blobs []store.Blob
 	sqlDone := false
