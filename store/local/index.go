@@ -218,8 +218,6 @@ func (s *Store) indexObjects(w *indexWriter, part int) {
 	}
 }
 
-var errBadIndex = errors.New("it is damaged")
-
 // loadIndex reads the index into the replay. It returns nil if there is no good
 // one. Files that it does not know and that are older than it are leftovers.
 func (s *Store) loadIndex(c *catalogue, r *replay) (*index, error) {
