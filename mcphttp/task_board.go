@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"hash/fnv"
 	"log/slog"
 	"strings"
 	"sync"
@@ -33,6 +34,11 @@ type taskBoard struct {
 	closed bool           // no more tasks are taken on
 	wg     sync.WaitGroup // one for each live task; Add under mu and not after closed
 
+	// turns keep the changes that this process makes to one task from getting in
+	// each other's way: a hundred compare-and-sets at once would fail each other for
+	// seconds. What other processes do is what the compare-and-set is for.
+	turns [64]sync.Mutex
+
 	// leaseMu orders taking and giving up the lease. It is taken before mu.
 	leaseMu sync.Mutex
 	resign  context.CancelFunc // ends the keeping of the lease; nil without one
@@ -47,6 +53,12 @@ const (
 func (b *taskBoard) init(h *Handler) {
 	b.h, b.owner = h, rand.Text()
 	b.leaseTTL, b.renewEvery = 20*time.Second, 5*time.Second
+}
+
+func (b *taskBoard) turn(id string) *sync.Mutex {
+	h := fnv.New32a()
+	h.Write([]byte(id))
+	return &b.turns[h.Sum32()%uint32(len(b.turns))]
 }
 
 func (b *taskBoard) find(id string) *task {

@@ -117,7 +117,8 @@ func (c *call) cancelTask() error {
 // repeats itself.
 func (c *call) changeAndTell(change func(*taskRecord) bool) error {
 	// Once begun it is not left half done because the client hangs up.
-	ctx := context.WithoutCancel(c)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c), storeTimeout)
+	defer cancel()
 	rec, err := c.h.changeTask(ctx, c.target, c.user, change)
 	if err != nil {
 		return err

@@ -94,8 +94,8 @@ func (r *taskRecord) expires() time.Time {
 	return r.Created.Add(time.Duration(r.TTL) * time.Millisecond)
 }
 
-// taskGrace is how long a task is kept after its time, so that a client still
-// learns that it ran out.
+// keptFor is how long the record is kept from now on: some time longer than the
+// task's own, so that a client still learns that it ran out.
 func (r *taskRecord) keptFor() time.Duration {
 	grace := min(time.Duration(r.TTL)*time.Millisecond, 30*time.Second)
 	return max(time.Until(r.expires())+grace, time.Millisecond)
@@ -280,7 +280,13 @@ func (h *Handler) readTask(ctx context.Context, id, user string) (*taskRecord, s
 		// next round reads how it ended.
 		rec.fail(errTaskAbandoned)
 		rec.touch()
-		if err := h.putTask(ctx, key, rec, r.Revision); err != nil && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrUnknown) {
+		switch err := h.putTask(ctx, key, rec, r.Revision); {
+		case err == nil, errors.Is(err, store.ErrConflict):
+		case errors.Is(err, store.ErrUnknown):
+			if err := pause(ctx, 50*time.Millisecond); err != nil {
+				return nil, 0, err
+			}
+		default:
 			return nil, 0, fmt.Errorf("writing the task: %w", err)
 		}
 	}
@@ -292,6 +298,9 @@ var errTaskAbandoned = wireError(sdkrpc.CodeInternalError, "the server that work
 // reports false if there is nothing to change; it may be called again with a
 // record that has its change already, when the outcome of a write was not known.
 func (h *Handler) changeTask(ctx context.Context, id, user string, change func(*taskRecord) bool) (*taskRecord, error) {
+	turn := h.tasks.turn(id)
+	turn.Lock()
+	defer turn.Unlock()
 	for {
 		rec, rev, err := h.readTask(ctx, id, user)
 		if err != nil || !change(rec) {
