@@ -6,172 +6,51 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
-	"runtime"
-	"runtime/debug"
-	"runtime/metrics"
-	"runtime/pprof"
+	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/causeway-mcp/causeway/bench/internal/serve"
 )
 
-// A server under test runs in a child process: this same program, started with
-// childCommand. It serves on a port of loopback that it chooses, and answers orders,
-// one a line, on its standard input with a line of JSON on its standard output, so
-// that measuring it costs it no HTTP. It ends when its standard input does.
-const childCommand = "serve-child"
+// servers are the programs under test, built.
+type servers struct{ dir string }
 
-// usage is what a server has used since it started.
-type usage struct {
-	CPU     time.Duration // user and system
-	Bytes   uint64        // allocated on the heap
-	Objects uint64
-}
-
-// footprint is what a server holds after garbage collection.
-type footprint struct {
-	Heap, Stacks uint64 // bytes
-	Goroutines   int
-}
-
-type report struct {
-	Addr      string     `json:",omitempty"`
-	Usage     *usage     `json:",omitempty"`
-	Footprint *footprint `json:",omitempty"`
-	Error     string     `json:",omitempty"`
-}
-
-// serveChild is the main of a child process. args are the server's key and the
-// sleep time of sessions.
-func serveChild(args []string) error {
-	if len(args) != 2 {
-		return errors.New("a child needs the key of a server and a sleep time")
-	}
-	sleep, err := time.ParseDuration(args[1])
+// buildServers builds the programs under server/ with the go command. The caller
+// removes them.
+func buildServers() (servers, error) {
+	dir, err := os.MkdirTemp("", "causeway-bench-")
 	if err != nil {
-		return err
+		return servers{}, err
 	}
-	handle := handlerFor(args[0], sleep)
-	if handle == nil {
-		return fmt.Errorf("no server is called %q", args[0])
+	s := servers{dir}
+	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./server/...")
+	if out, err := build.CombinedOutput(); err != nil {
+		return s, errors.Join(fmt.Errorf("building the servers (run this in the bench directory): %w\n%s", err, out), s.remove())
 	}
-	// Nothing is worth a line while measuring but what went wrong.
-	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	srv := &http.Server{Handler: handle()}
-	go func() { _ = srv.Serve(l) }()
-	return obey(os.Stdin, os.Stdout, l.Addr().String())
+	return s, nil
 }
 
-func obey(in io.Reader, out io.Writer, addr string) error {
-	answers := json.NewEncoder(out)
-	if err := answers.Encode(report{Addr: addr}); err != nil {
-		return err
-	}
-	orders := bufio.NewScanner(in)
-	for orders.Scan() {
-		order, file, _ := strings.Cut(orders.Text(), " ")
-		var r report
-		var err error
-		switch order {
-		case "usage":
-			r.Usage = readUsage()
-		case "footprint":
-			r.Footprint = readFootprint()
-		case "profile":
-			err = startProfile(file)
-		case "profiled":
-			pprof.StopCPUProfile()
-		case "allocs":
-			err = writeProfile("allocs", file)
-		case "heap":
-			runtime.GC()
-			err = writeProfile("heap", file)
-		default:
-			err = fmt.Errorf("unknown order %q", order)
-		}
-		if err != nil {
-			r.Error = err.Error()
-		}
-		if err := answers.Encode(r); err != nil {
-			return err
-		}
-	}
-	return orders.Err()
-}
-
-func readUsage() *usage {
-	var ru syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
-		panic(err) // it cannot fail with these arguments
-	}
-	m := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/allocs:objects"}}
-	metrics.Read(m)
-	return &usage{
-		CPU:     time.Duration(ru.Utime.Nano() + ru.Stime.Nano()),
-		Bytes:   m[0].Value.Uint64(),
-		Objects: m[1].Value.Uint64(),
-	}
-}
-
-// readFootprint collects until finalizers, and what they released, are done with.
-func readFootprint() *footprint {
-	for range 4 {
-		runtime.GC()
-		time.Sleep(20 * time.Millisecond)
-	}
-	debug.FreeOSMemory()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return &footprint{Heap: m.HeapAlloc, Stacks: m.StackInuse, Goroutines: runtime.NumGoroutine()}
-}
-
-func startProfile(file string) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	return pprof.StartCPUProfile(f)
-}
-
-func writeProfile(kind, file string) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	if err := pprof.Lookup(kind).WriteTo(f, 0); err != nil {
-		return err
-	}
-	return f.Close()
-}
+func (s servers) remove() error { return os.RemoveAll(s.dir) }
 
 // A child is a running server, seen from the parent. Its methods are not safe for
 // concurrent use.
 type child struct {
-	key     string
+	name    string
 	addr    string
 	cmd     *exec.Cmd
 	orders  io.WriteCloser
 	answers *bufio.Reader
 }
 
-// startChild starts the server of key, with env added to its environment.
-func startChild(key string, sleep time.Duration, env ...string) (*child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	c := &child{key: key, cmd: exec.Command(self, childCommand, key, sleep.String())}
+// start runs a program with its arguments. name is for messages, env is added to the
+// environment.
+func (s servers) start(name string, p program, env ...string) (*child, error) {
+	c := &child{name: name, cmd: exec.Command(filepath.Join(s.dir, p.name), p.args...)}
 	c.cmd.Env = append(os.Environ(), env...)
 	c.cmd.Stderr = os.Stderr
+	var err error
 	if c.orders, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -181,7 +60,7 @@ func startChild(key string, sleep time.Duration, env ...string) (*child, error) 
 	}
 	c.answers = bufio.NewReader(out)
 	if err := c.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", key, err)
+		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	hello, err := c.answer()
 	if err != nil {
@@ -191,40 +70,40 @@ func startChild(key string, sleep time.Duration, env ...string) (*child, error) 
 	return c, nil
 }
 
-func (c *child) answer() (report, error) {
+func (c *child) answer() (serve.Report, error) {
 	line, err := c.answers.ReadBytes('\n')
 	if err != nil {
-		return report{}, fmt.Errorf("%s has ended: %w", c.key, err)
+		return serve.Report{}, fmt.Errorf("%s has ended: %w", c.name, err)
 	}
-	var r report
+	var r serve.Report
 	if err := json.Unmarshal(line, &r); err != nil {
-		return report{}, fmt.Errorf("%s said %q: %w", c.key, line, err)
+		return serve.Report{}, fmt.Errorf("%s said %q: %w", c.name, line, err)
 	}
 	if r.Error != "" {
-		return report{}, fmt.Errorf("%s: %s", c.key, r.Error)
+		return serve.Report{}, fmt.Errorf("%s: %s", c.name, r.Error)
 	}
 	return r, nil
 }
 
-func (c *child) order(words ...string) (report, error) {
+func (c *child) order(words ...string) (serve.Report, error) {
 	if _, err := io.WriteString(c.orders, strings.Join(words, " ")+"\n"); err != nil {
-		return report{}, fmt.Errorf("%s: %w", c.key, err)
+		return serve.Report{}, fmt.Errorf("%s: %w", c.name, err)
 	}
 	return c.answer()
 }
 
-func (c *child) usage() (usage, error) {
+func (c *child) usage() (serve.Usage, error) {
 	r, err := c.order("usage")
 	if err != nil {
-		return usage{}, err
+		return serve.Usage{}, err
 	}
 	return *r.Usage, nil
 }
 
-func (c *child) footprint() (footprint, error) {
+func (c *child) footprint() (serve.Footprint, error) {
 	r, err := c.order("footprint")
 	if err != nil {
-		return footprint{}, err
+		return serve.Footprint{}, err
 	}
 	return *r.Footprint, nil
 }
@@ -235,27 +114,7 @@ func (c *child) stop() error {
 		return err
 	}
 	if err := c.cmd.Wait(); err != nil {
-		return fmt.Errorf("%s: %w", c.key, err)
-	}
-	return nil
-}
-
-// Keys name servers across the border of the process.
-func callKey(g group, v variant) string { return g.name + "/" + v.name }
-func memoryKey(t tenant) string         { return "memory/" + t.name }
-
-func handlerFor(key string, sleep time.Duration) func() http.Handler {
-	for _, g := range groups() {
-		for _, v := range g.variants {
-			if callKey(g, v) == key {
-				return v.handle
-			}
-		}
-	}
-	for _, t := range tenants(sleep) {
-		if memoryKey(t) == key {
-			return t.handle
-		}
+		return fmt.Errorf("%s: %w", c.name, err)
 	}
 	return nil
 }

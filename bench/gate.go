@@ -41,7 +41,7 @@ func (g gate) String() string {
 	if !g.passes() {
 		verdict = "MISSED"
 	}
-	return fmt.Sprintf("%-62s %10.2f  %s %-9.2f %s", g.Name, g.Measured, sign, g.Limit, verdict)
+	return fmt.Sprintf("%-62s %10.4g  %s %-9.4g %s", g.Name, g.Measured, sign, g.Limit, verdict)
 }
 
 // rateGates judges throughput.
@@ -49,7 +49,7 @@ func rateGates(all []series, slack float64) []gate {
 	var gates []gate
 	for _, s := range all {
 		switch s.variant.name {
-		case "causeway":
+		case ours:
 			rate, cpu := leastRateSessions, mostCPUSessions
 			if s.variant.era == stateless {
 				rate, cpu = leastRateStateless, mostCPUStateless
@@ -57,10 +57,10 @@ func rateGates(all []series, slack float64) []gate {
 			gates = append(gates,
 				gate{s.group.name + ": req/s of bare", rate * slack, true, s.rateRatio().Median},
 				gate{s.group.name + ": CPU of bare", cpu / slack, false, s.cpuRatio().Median})
-		case "causeway, SDK-typed":
-			if stock, ok := find(all, s.group, "go-sdk stock"); ok {
+		case oursTyped:
+			if theirs, ok := find(all, s.group, stock); ok {
 				gates = append(gates, gate{s.group.name + ": SDK-typed, req/s of stock", leastOverStock * slack, true,
-					spreadOf(ratios(s.windows, stock.windows, window.rate)).Median})
+					spreadOf(ratios(s.windows, theirs.windows, window.rate)).Median})
 			}
 		}
 	}
@@ -84,13 +84,13 @@ func memoryGates(all []holding) []gate {
 		switch {
 		case h.Server == "bare" && h.Thing == openedStream:
 			floor = h.Bytes
-		case h.Server == "causeway" && h.Thing == liveSession:
+		case h.Server == ours && h.Thing == liveSession:
 			gates = append(gates, gate{"live session, bytes", mostLiveBytes, false, h.Bytes},
 				gate{"live session, goroutines", mostGoroutines, false, h.Goroutines})
-		case h.Server == "causeway, idle":
+		case h.Server == ours && h.Thing == idleSession:
 			gates = append(gates, gate{"idle session, bytes", mostIdleBytes, false, h.Bytes},
 				gate{"idle session, goroutines", mostGoroutines, false, h.Goroutines})
-		case h.Server == "causeway" && h.Thing == openedStream:
+		case h.Server == ours && h.Thing == openedStream:
 			gates = append(gates, gate{"open GET stream with its session, bytes of bare", mostStreamRatio, false, h.Bytes / floor})
 		}
 	}

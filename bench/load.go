@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/causeway-mcp/causeway/bench/internal/serve"
 )
 
 // A site is a running variant with its clients, connected and, where the era has
@@ -22,13 +24,13 @@ type site struct {
 type client struct {
 	conn *httpConn
 	call *callTemplate
-	took []time.Duration // of the window's calls
+	took []time.Duration // of the measured calls
 	_    [64]byte        // its counter is its own cache line
 	done atomic.Int64    // calls since the clients were connected
 }
 
-func openSite(g group, v variant, gogc string, clients int) (*site, error) {
-	c, err := startChild(callKey(g, v), 0, "GOGC="+gogc)
+func openSite(srv servers, g group, v variant, gogc string, clients int) (*site, error) {
+	c, err := srv.start(g.name+"/"+v.name, v.program, "GOGC="+gogc)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +38,7 @@ func openSite(g group, v variant, gogc string, clients int) (*site, error) {
 	for i := range clients {
 		cl, err := openClient(c.addr, v, i+1)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", c.key, err), s.close())
+			return nil, errors.Join(fmt.Errorf("%s: %w", c.name, err), s.close())
 		}
 		s.clients = append(s.clients, cl)
 	}
@@ -68,14 +70,31 @@ func (s *site) close() error {
 	return s.child.stop()
 }
 
-// The phases of a window.
+// The phases of a measurement.
 const (
 	warming int32 = iota
 	measuring
 	finished
 )
 
-// A window is what one variant did in one stretch of time.
+// A tally is what one variant did while it was measured. Tallies of one round add up.
+type tally struct {
+	requests int64
+	took     time.Duration
+	used     serve.Usage
+	answers  []time.Duration // how long each took
+}
+
+func (t *tally) add(u tally) {
+	t.requests += u.requests
+	t.took += u.took
+	t.used.CPU += u.used.CPU
+	t.used.Bytes += u.used.Bytes
+	t.used.Objects += u.used.Objects
+	t.answers = append(t.answers, u.answers...)
+}
+
+// A window is a round's tally in figures.
 type window struct {
 	PerSecond float64       // requests
 	CPU       time.Duration // of the server, per request
@@ -84,9 +103,22 @@ type window struct {
 	Objects   float64
 }
 
+func (t *tally) window() window {
+	slices.Sort(t.answers)
+	n := float64(t.requests)
+	return window{
+		PerSecond: n / t.took.Seconds(),
+		CPU:       time.Duration(float64(t.used.CPU) / n),
+		P50:       quantile(t.answers, 0.5),
+		P99:       quantile(t.answers, 0.99),
+		Bytes:     float64(t.used.Bytes) / n,
+		Objects:   float64(t.used.Objects) / n,
+	}
+}
+
 // measure loads the site for warm plus length and reports about the latter. Any
 // answer that is not the right one ends it.
-func (s *site) measure(warm, length time.Duration) (window, error) {
+func (s *site) measure(warm, length time.Duration) (tally, error) {
 	var phase atomic.Int32
 	var failed atomic.Pointer[error]
 	var wg sync.WaitGroup
@@ -99,44 +131,42 @@ func (s *site) measure(warm, length time.Duration) (window, error) {
 			}
 		})
 	}
-	w, err := s.observe(&phase, warm, length)
+	t, err := s.observe(&phase, warm, length)
 	phase.Store(finished)
 	wg.Wait()
 	if p := failed.Load(); p != nil {
-		return w, fmt.Errorf("%s: %w", s.child.key, *p)
+		return t, fmt.Errorf("%s: %w", s.child.name, *p)
 	}
 	if err != nil {
-		return w, err
+		return t, err
 	}
-	w.P50, w.P99 = s.latencies()
-	return w, nil
+	for _, c := range s.clients {
+		t.answers = append(t.answers, c.took...)
+	}
+	return t, nil
 }
 
-// observe reads the server's meter and the clients' counters at both ends of the
-// window, while the load goes on.
-func (s *site) observe(phase *atomic.Int32, warm, length time.Duration) (window, error) {
+// observe reads the server's meter and the clients' counters at both ends, while the
+// load goes on.
+func (s *site) observe(phase *atomic.Int32, warm, length time.Duration) (tally, error) {
 	time.Sleep(warm)
 	before, err := s.child.usage()
 	if err != nil {
-		return window{}, err
+		return tally{}, err
 	}
 	start, done := time.Now(), s.done()
 	phase.CompareAndSwap(warming, measuring)
 	time.Sleep(length)
 	after, err := s.child.usage()
 	if err != nil {
-		return window{}, err
+		return tally{}, err
 	}
-	n, took := s.done()-done, time.Since(start)
-	if n == 0 {
-		return window{}, fmt.Errorf("%s answered nothing in %s", s.child.key, took)
+	t := tally{requests: s.done() - done, took: time.Since(start)}
+	if t.requests == 0 {
+		return t, fmt.Errorf("%s answered nothing in %s", s.child.name, t.took)
 	}
-	return window{
-		PerSecond: float64(n) / took.Seconds(),
-		CPU:       (after.CPU - before.CPU) / time.Duration(n),
-		Bytes:     float64(after.Bytes-before.Bytes) / float64(n),
-		Objects:   float64(after.Objects-before.Objects) / float64(n),
-	}, nil
+	t.used = serve.Usage{CPU: after.CPU - before.CPU, Bytes: after.Bytes - before.Bytes, Objects: after.Objects - before.Objects}
+	return t, nil
 }
 
 func (s *site) done() int64 {
@@ -147,17 +177,8 @@ func (s *site) done() int64 {
 	return n
 }
 
-func (s *site) latencies() (p50, p99 time.Duration) {
-	var all []time.Duration
-	for _, c := range s.clients {
-		all = append(all, c.took...)
-	}
-	slices.Sort(all)
-	return quantile(all, 0.5), quantile(all, 0.99)
-}
-
-// run calls until the window is over. A call that began in the window counts for
-// the latencies.
+// run calls until the measurement is over. A call that began in it counts for the
+// latencies.
 func (c *client) run(phase *atomic.Int32, deadline time.Time) error {
 	c.took = c.took[:0]
 	if err := c.conn.c.SetDeadline(deadline); err != nil {

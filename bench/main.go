@@ -8,7 +8,7 @@
 //	go run . -gogc 100,1000         # once per setting of the servers' garbage collector
 //	go run . -profile DIR           # CPU and allocation profiles of Causeway
 //
-// Each server runs in a process of its own. This process is the load generator.
+// Each server is a program of its own, under server/. This one is the load generator.
 package main
 
 import (
@@ -21,9 +21,6 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == childCommand {
-		exit(serveChild(os.Args[2:]))
-	}
 	exit(run(os.Args[1:]))
 }
 
@@ -57,7 +54,7 @@ func parse(args []string) (settings, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.IntVar(&s.rounds, "rounds", 9, "alternating `rounds`")
 	f.DurationVar(&s.length, "d", time.Second, "measured `time` of each round")
-	f.DurationVar(&s.warm, "warm", 250*time.Millisecond, "`time` before it that is not measured")
+	f.DurationVar(&s.warm, "warm", 300*time.Millisecond, "`time` of each round that is not measured")
 	f.IntVar(&s.clients, "clients", 32, "`clients`, each with one request in flight")
 	f.StringVar(&s.gogcs, "gogc", "100", "GOGC of the servers; several `values`, separated by commas, are run one after the other")
 	f.StringVar(&s.only, "only", "", "run only groups whose name contains `text`")
@@ -92,11 +89,17 @@ func (s settings) check(rest []string) error {
 	return nil
 }
 
-func run(args []string) error {
+func run(args []string) (err error) {
 	s, err := parse(args)
 	if err != nil {
 		return err
 	}
+	srv, err := buildServers()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, srv.remove()) }()
+	s.servers = srv
 	var results []result
 	missed := 0
 	for i, gogc := range strings.Split(s.gogcs, ",") {
@@ -142,7 +145,7 @@ func (s settings) once(gogc string, first bool) (result, error) {
 		}
 	}
 	if (s.memory || s.onlyMem) && first {
-		all, err := census{count: s.count, sleep: s.sleep, gogc: gogc, profiles: s.profiles, log: s.log}.run()
+		all, err := census{servers: s.servers, count: s.count, sleep: s.sleep, gogc: gogc, profiles: s.profiles, log: s.log}.run()
 		if err != nil {
 			return r, err
 		}

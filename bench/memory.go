@@ -7,13 +7,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/causeway-mcp/causeway/bench/internal/serve"
 )
 
 // A census is how memory is measured.
 type census struct {
-	count int           // sessions, and streams
-	sleep time.Duration // after which idle sessions leave memory
-	gogc  string
+	servers servers
+	count   int           // sessions, and streams
+	sleep   time.Duration // after which idle sessions leave memory
+	gogc    string
 	// profiles is a directory for heap profiles of Causeway, "" for none.
 	profiles string
 	log      io.Writer
@@ -68,13 +71,13 @@ func (c census) withChild(t tenant, measure func(tenant, *child) (holding, error
 	if c.profiles != "" {
 		env = append(env, "GODEBUG=memprofilerate=512") // or a profile would see a few dozen of them
 	}
-	srv, err := startChild(memoryKey(t), c.sleep, env...)
+	srv, err := c.servers.start("memory of "+t.name, t.program, env...)
 	if err != nil {
 		return holding{}, err
 	}
 	defer func() { err = errors.Join(err, srv.stop()) }()
 	if h, err = measure(t, srv); err != nil {
-		return h, fmt.Errorf("%s: %w", srv.key, err)
+		return h, fmt.Errorf("%s: %w", srv.name, err)
 	}
 	return h, nil
 }
@@ -98,10 +101,10 @@ func (c census) sessions(t tenant, srv *child) (holding, error) {
 	if t.sleeps {
 		h.Thing = idleSession
 	}
-	fmt.Fprintf(c.log, "%s: %d sessions\n", t.name, c.count)
-	read := func(n int) (footprint, error) {
+	fmt.Fprintf(c.log, "%s: %d × %s\n", t.name, c.count, h.Thing)
+	read := func(n int) (serve.Footprint, error) {
 		if err := openSessions(srv.addr, n, nil); err != nil {
-			return footprint{}, err
+			return serve.Footprint{}, err
 		}
 		if t.sleeps {
 			// Their last use has whole seconds, and they are looked for four times in
@@ -126,7 +129,7 @@ func (c census) sessions(t tenant, srv *child) (holding, error) {
 // handler has no sessions: it is the floor.
 func (c census) streams(t tenant, srv *child) (holding, error) {
 	h := holding{Server: t.name, Thing: openedStream, Count: c.count}
-	fmt.Fprintf(c.log, "%s: %d streams\n", t.name, c.count)
+	fmt.Fprintf(c.log, "%s: %d × %s\n", t.name, c.count, h.Thing)
 	var mu sync.Mutex
 	var held []*httpConn
 	defer func() {
@@ -144,7 +147,7 @@ func (c census) streams(t tenant, srv *child) (holding, error) {
 		held = append(held, conn)
 		return nil
 	}
-	read := func(n int) (footprint, error) {
+	read := func(n int) (serve.Footprint, error) {
 		var err error
 		if t.bare {
 			err = each(n, func(int) error { return hold(noSession) })
@@ -152,7 +155,7 @@ func (c census) streams(t tenant, srv *child) (holding, error) {
 			err = openSessions(srv.addr, n, hold)
 		}
 		if err != nil {
-			return footprint{}, err
+			return serve.Footprint{}, err
 		}
 		return steady(srv)
 	}
@@ -168,7 +171,7 @@ func (c census) streams(t tenant, srv *child) (holding, error) {
 	return h, c.profile(h, srv)
 }
 
-func (h *holding) fill(before, after footprint) {
+func (h *holding) fill(before, after serve.Footprint) {
 	each := func(after, before float64) float64 { return (after - before) / float64(h.Count) }
 	h.Heap = each(float64(after.Heap), float64(before.Heap))
 	h.Stacks = each(float64(after.Stacks), float64(before.Stacks))
@@ -256,14 +259,14 @@ func openStream(addr, session string) (*httpConn, error) {
 
 // steady reads the footprint until it stands still: connections that were closed
 // take a moment to be let go of.
-func steady(srv *child) (footprint, error) {
+func steady(srv *child) (serve.Footprint, error) {
 	last, err := srv.footprint()
 	for range 20 {
 		if err != nil {
 			return last, err
 		}
 		time.Sleep(100 * time.Millisecond)
-		var now footprint
+		var now serve.Footprint
 		if now, err = srv.footprint(); err != nil {
 			return now, err
 		}

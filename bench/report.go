@@ -106,7 +106,7 @@ func newResult(gogc string) result {
 func (r result) print(w io.Writer) error {
 	fmt.Fprintf(w, "\n%s, %d CPUs shared by server and load generator, GOGC=%s", r.Go, r.CPUs, r.GOGC)
 	if len(r.Rows) > 0 {
-		fmt.Fprintf(w, ", %d clients, %d alternating rounds of %s\n", r.Clients, r.Rounds, r.Length)
+		fmt.Fprintf(w, ", %d clients, %d alternating rounds of %s in %d turns\n", r.Clients, r.Rounds, r.Length, turnsPerRound)
 		fmt.Fprintln(w, "tools/call add{a,b}; every answer checked. bare: net/http + encoding/json v1, decodes everything, validates nothing.")
 		fmt.Fprintln(w, "Ratios: to bare in the same round, median (min–max).")
 		if err := r.printRows(w); err != nil {

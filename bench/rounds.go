@@ -12,6 +12,7 @@ import (
 
 // plan is how throughput is measured.
 type plan struct {
+	servers  servers
 	rounds   int
 	warm     time.Duration
 	length   time.Duration
@@ -31,9 +32,9 @@ type series struct {
 	bare    []window
 }
 
-// runGroups measures one group after the other. Within a group the variants take
-// turns, in another order each round, so that what the machine does meanwhile hits
-// all of them and each has a bare round close by.
+// runGroups measures one group after the other. Within a round the variants of a group
+// take short turns, in another order each time, so that what the machine does
+// meanwhile hits all of them alike.
 func (p plan) runGroups() ([]series, error) {
 	var all []series
 	for _, g := range groups() {
@@ -60,7 +61,7 @@ func (p plan) runGroup(g group) (out []series, err error) {
 		}
 	}()
 	for _, v := range g.variants {
-		s, err := openSite(g, v, p.gogc, p.clients)
+		s, err := openSite(p.servers, g, v, p.gogc, p.clients)
 		if err != nil {
 			return nil, err
 		}
@@ -69,19 +70,18 @@ func (p plan) runGroup(g group) (out []series, err error) {
 	}
 	for round := range p.rounds {
 		fmt.Fprintf(p.log, "\r%s: round %d of %d ", g.name, round+1, p.rounds)
-		for turn := range sites {
-			i := (round + turn) % len(sites)
-			w, err := sites[i].measure(p.warm, p.length)
-			if err != nil {
-				return nil, err
-			}
-			out[i].windows = append(out[i].windows, w)
+		tallies, err := p.round(sites, round)
+		if err != nil {
+			return nil, err
+		}
+		for i := range tallies {
+			out[i].windows = append(out[i].windows, tallies[i].window())
 		}
 	}
 	fmt.Fprintln(p.log)
 	for i := range out {
 		out[i].bare = out[0].windows
-		if p.profiles != "" && strings.HasPrefix(out[i].variant.name, "causeway") {
+		if p.profiles != "" && out[i].variant.program.name == "causeway" {
 			if err := p.profile(sites[i]); err != nil {
 				return nil, err
 			}
@@ -90,14 +90,34 @@ func (p plan) runGroup(g group) (out []series, err error) {
 	return out, nil
 }
 
+// turnsPerRound is how many turns each variant has in a round. Many short turns meet the same
+// weather; one long turn each does not.
+const turnsPerRound = 5
+
+// round lets every site take its turns.
+func (p plan) round(sites []*site, round int) ([]tally, error) {
+	tallies := make([]tally, len(sites))
+	for slice := range turnsPerRound {
+		for turn := range sites {
+			i := (round + slice + turn) % len(sites)
+			t, err := sites[i].measure(p.warm/turnsPerRound, p.length/turnsPerRound)
+			if err != nil {
+				return nil, err
+			}
+			tallies[i].add(t)
+		}
+	}
+	return tallies, nil
+}
+
 // profile loads the site once more, after all rounds, so that profiling disturbs no
 // figure.
 func (p plan) profile(s *site) error {
-	cpu, err := profileFile(p.profiles, s.child.key, "cpu")
+	cpu, err := profileFile(p.profiles, s.child.name, "cpu")
 	if err != nil {
 		return err
 	}
-	allocs, err := profileFile(p.profiles, s.child.key, "allocs")
+	allocs, err := profileFile(p.profiles, s.child.name, "allocs")
 	if err != nil {
 		return err
 	}

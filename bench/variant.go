@@ -1,10 +1,6 @@
 package main
 
-import (
-	"net/http"
-	"strings"
-	"time"
-)
+import "time"
 
 // An era is the shape of the requests.
 type era string
@@ -14,15 +10,23 @@ const (
 	stateless era = "2026-07-28" // every request carries its _meta and headers
 )
 
-// A variant is one server in one setting. Each runs in a process of its own.
-type variant struct {
-	name   string
-	era    era
-	events bool // the answer comes as an event stream
-	handle func() http.Handler
+// A program is one of those under server/, with arguments.
+type program struct {
+	name string
+	args []string
 }
 
-func (v variant) bare() bool { return strings.HasPrefix(v.name, "bare") }
+func command(name string, args ...string) program { return program{name, args} }
+
+// A variant is one server in one setting. Each runs in a process of its own.
+type variant struct {
+	name    string
+	era     era
+	events  bool // the answer comes as an event stream
+	program program
+}
+
+func (v variant) bare() bool { return v.program.name == "bare" }
 
 // A group is a set of variants that are asked the same and answer in the same form.
 // The first of them is the bare handler, the measure of the others.
@@ -31,49 +35,53 @@ type group struct {
 	variants []variant
 }
 
-// bareAgain is the bare handler a second time: how far its ratio is from 1 is how far
-// any ratio may be off.
-const bareAgain = "bare again (A/A)"
+// Names that the promises refer to.
+const (
+	ours      = "causeway"
+	oursTyped = "causeway, SDK-typed"
+	stock     = "go-sdk stock"
+)
 
 // groups are what is measured side by side.
 func groups() []group {
 	return []group{
 		{"sessions 2025-11-25, JSON", []variant{
-			{"bare", sessions, false, func() http.Handler { return bareHandler(false) }},
-			{bareAgain, sessions, false, func() http.Handler { return bareHandler(false) }},
-			{"causeway", sessions, false, func() http.Handler { return causewayHandler(causewayServer(), false, 0) }},
-			{"causeway, SDK-typed", sessions, false, func() http.Handler { return causewayHandler(sdkServer(), false, 0) }},
-			{"go-sdk stock", sessions, false, func() http.Handler { return sdkHandler(false, false) }},
-			{"mcp-go", sessions, false, func() http.Handler { return mcpgoHandler(false) }},
+			{"bare", sessions, false, command("bare")},
+			// How far its ratio is from 1 is how far any ratio may be off.
+			{"bare again (A/A)", sessions, false, command("bare")},
+			{ours, sessions, false, command("causeway")},
+			{oursTyped, sessions, false, command("causeway", "-sdk")},
+			{stock, sessions, false, command("gosdk")},
+			{"mcp-go", sessions, false, command("mcpgo")},
 		}},
 		{"sessions 2025-11-25, SSE", []variant{
-			{"bare", sessions, true, func() http.Handler { return bareHandler(true) }},
-			{"causeway", sessions, true, func() http.Handler { return causewayHandler(causewayServer(), true, 0) }},
-			{"causeway, SDK-typed", sessions, true, func() http.Handler { return causewayHandler(sdkServer(), true, 0) }},
-			{"go-sdk stock", sessions, true, func() http.Handler { return sdkHandler(false, true) }},
+			{"bare", sessions, true, command("bare", "-events")},
+			{ours, sessions, true, command("causeway", "-events")},
+			{oursTyped, sessions, true, command("causeway", "-events", "-sdk")},
+			{stock, sessions, true, command("gosdk", "-events")},
 		}},
 		{"stateless 2026-07-28, JSON", []variant{
-			{"bare", stateless, false, func() http.Handler { return bareHandler(false) }},
-			{bareAgain, stateless, false, func() http.Handler { return bareHandler(false) }},
-			{"causeway", stateless, false, func() http.Handler { return causewayHandler(causewayServer(), false, 0) }},
-			{"causeway, SDK-typed", stateless, false, func() http.Handler { return causewayHandler(sdkServer(), false, 0) }},
-			{"go-sdk stock", stateless, false, func() http.Handler { return sdkHandler(true, false) }},
-			{"mcp-go", stateless, false, func() http.Handler { return mcpgoHandler(true) }},
+			{"bare", stateless, false, command("bare")},
+			{"bare again (A/A)", stateless, false, command("bare")},
+			{ours, stateless, false, command("causeway")},
+			{oursTyped, stateless, false, command("causeway", "-sdk")},
+			{stock, stateless, false, command("gosdk", "-stateless")},
+			{"mcp-go", stateless, false, command("mcpgo", "-stateless")},
 		}},
 		{"stateless 2026-07-28, SSE", []variant{
-			{"bare", stateless, true, func() http.Handler { return bareHandler(true) }},
-			{"causeway", stateless, true, func() http.Handler { return causewayHandler(causewayServer(), true, 0) }},
-			{"causeway, SDK-typed", stateless, true, func() http.Handler { return causewayHandler(sdkServer(), true, 0) }},
-			{"go-sdk stock", stateless, true, func() http.Handler { return sdkHandler(true, true) }},
+			{"bare", stateless, true, command("bare", "-events")},
+			{ours, stateless, true, command("causeway", "-events")},
+			{oursTyped, stateless, true, command("causeway", "-events", "-sdk")},
+			{stock, stateless, true, command("gosdk", "-stateless", "-events")},
 		}},
 	}
 }
 
 // A tenant is a server whose memory is measured.
 type tenant struct {
-	name   string
-	handle func() http.Handler
-	// sleeps: after sleep without use its sessions leave memory.
+	name    string
+	program program
+	// sleeps: its sessions leave memory after the time that the census waits.
 	sleeps bool
 	// bare has no sessions, only streams.
 	bare bool
@@ -81,10 +89,10 @@ type tenant struct {
 
 func tenants(sleep time.Duration) []tenant {
 	return []tenant{
-		{name: "bare", bare: true, handle: func() http.Handler { return bareHandler(false) }},
-		{name: "causeway", handle: func() http.Handler { return causewayHandler(causewayServer(), false, 0) }},
-		{name: "causeway, idle", sleeps: true, handle: func() http.Handler { return causewayHandler(causewayServer(), false, sleep) }},
-		{name: "go-sdk stock", handle: func() http.Handler { return sdkHandler(false, false) }},
-		{name: "mcp-go", handle: func() http.Handler { return mcpgoHandler(false) }},
+		{name: "bare", bare: true, program: command("bare")},
+		{name: ours, program: command("causeway")},
+		{name: ours, sleeps: true, program: command("causeway", "-sleep", sleep.String())},
+		{name: stock, program: command("gosdk")},
+		{name: "mcp-go", program: command("mcpgo")},
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/causeway-mcp/causeway/bench/internal/add"
 )
 
 // The load generator shares two cores with the server, so it speaks HTTP/1.1 by
@@ -245,10 +247,10 @@ func newCall(addr string, e era, session string, b int, events bool) *callTempla
 	if e == stateless {
 		meta = `,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":` + clientInfo +
 			`,"io.modelcontextprotocol/clientCapabilities":{}}`
-		headers = []string{"Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: tools/call", "Mcp-Name: " + toolName}
+		headers = []string{"Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: tools/call", "Mcp-Name: " + add.Name}
 	}
 	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":%q,"arguments":{"a":%d,"b":%d}%s}}`,
-		firstID, toolName, firstID, b, meta)
+		firstID, add.Name, firstID, b, meta)
 	t := &callTemplate{request: post(addr, body, headers...), b: b, next: firstID, events: events}
 	digits := []byte(strconv.Itoa(firstID))
 	t.id = bytes.Index(t.request, append([]byte(`"id":`), digits...)) + len(`"id":`)

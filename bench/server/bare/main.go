@@ -1,30 +1,38 @@
+// Bare is the measure for everybody else: what someone would write by hand in ten
+// minutes. net/http and encoding/json v1, no session, no check of headers, no schema.
+// It decodes the whole request into structs (in 2026-07-28 with its _meta), adds, and
+// encodes the result.
 package main
 
 import (
 	"encoding/json"
+	"flag"
 	"io"
 	"net/http"
+
+	"github.com/causeway-mcp/causeway/bench/internal/add"
+	"github.com/causeway-mcp/causeway/bench/internal/serve"
 )
 
-// The bare handlers are what someone would write by hand in ten minutes: net/http
-// and encoding/json v1, no session, no check of headers, no schema. They decode the
-// whole request into structs (in 2026-07-28 with its _meta), add, and encode the
-// result. They are the measure for everybody else.
+func main() {
+	events := flag.Bool("events", false, "answer as an event stream")
+	serve.Main(func() http.Handler { return handler(*events) })
+}
 
-type bareRequest struct {
+type request struct {
 	JSONRPC string          `json:"jsonrpc"`
 	ID      json.RawMessage `json:"id"`
 	Method  string          `json:"method"`
 	Params  json.RawMessage `json:"params"`
 }
 
-type bareParams struct {
+type params struct {
 	Name      string          `json:"name"`
 	Arguments json.RawMessage `json:"arguments"`
-	Meta      *bareMeta       `json:"_meta"`
+	Meta      *meta           `json:"_meta"`
 }
 
-type bareMeta struct {
+type meta struct {
 	Version    string `json:"io.modelcontextprotocol/protocolVersion"`
 	ClientInfo struct {
 		Name    string `json:"name"`
@@ -33,28 +41,28 @@ type bareMeta struct {
 	Capabilities map[string]any `json:"io.modelcontextprotocol/clientCapabilities"`
 }
 
-type bareResponse struct {
+type response struct {
 	JSONRPC string          `json:"jsonrpc"`
 	ID      json.RawMessage `json:"id"`
-	Result  bareResult      `json:"result"`
+	Result  result          `json:"result"`
 }
 
-type bareResult struct {
+type result struct {
 	// Type is the one field that 2026-07-28 demands of a result.
-	Type    string        `json:"resultType,omitempty"`
-	Content []bareContent `json:"content"`
+	Type    string    `json:"resultType,omitempty"`
+	Content []content `json:"content"`
 }
 
-type bareContent struct {
+type content struct {
 	Type string `json:"type"`
 	Text string `json:"text"`
 }
 
-// bareHandler answers as JSON, or as one flushed event.
-func bareHandler(events bool) http.Handler {
+// handler answers as JSON, or as one flushed event.
+func handler(events bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
-			bareStream(w, r)
+			stream(w, r)
 			return
 		}
 		body, err := io.ReadAll(r.Body)
@@ -62,7 +70,7 @@ func bareHandler(events bool) http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		answer, err := bareCall(body)
+		answer, err := call(body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
@@ -83,31 +91,31 @@ func bareHandler(events bool) http.Handler {
 	})
 }
 
-func bareCall(body []byte) ([]byte, error) {
-	var req bareRequest
+func call(body []byte) ([]byte, error) {
+	var req request
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, err
 	}
-	var params bareParams
-	if err := json.Unmarshal(req.Params, &params); err != nil {
+	var p params
+	if err := json.Unmarshal(req.Params, &p); err != nil {
 		return nil, err
 	}
-	var in addInput
-	if err := json.Unmarshal(params.Arguments, &in); err != nil {
+	var in add.Input
+	if err := json.Unmarshal(p.Arguments, &in); err != nil {
 		return nil, err
 	}
-	resp := bareResponse{JSONRPC: "2.0", ID: req.ID, Result: bareResult{
-		Content: []bareContent{{Type: "text", Text: sum(in.A, in.B)}},
+	resp := response{JSONRPC: "2.0", ID: req.ID, Result: result{
+		Content: []content{{Type: "text", Text: in.Sum()}},
 	}}
-	if params.Meta != nil {
+	if p.Meta != nil {
 		resp.Result.Type = "complete"
 	}
 	return json.Marshal(&resp)
 }
 
-// bareStream is the floor for an open GET stream: the headers of an event stream
+// stream is the floor for an open GET stream: the headers of an event stream
 // and a goroutine of net/http that waits.
-func bareStream(w http.ResponseWriter, r *http.Request) {
+func stream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-cache")
 	_ = http.NewResponseController(w).Flush()
