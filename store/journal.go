@@ -52,7 +52,9 @@ const (
 // journal guards.
 const AnyRevision Revision = math.MaxUint64
 
-// An ObjectID addresses one durable object. Neither part may be empty.
+// An ObjectID addresses one durable object. Neither part may be empty. As the id
+// may be that of a session, which nobody else must learn, errors of engines name
+// the kind only, and no keys of records.
 type ObjectID struct {
 	Kind string // what it is, such as "counter"; at most MaxKind bytes
 	ID   string // which one of them; at most MaxID bytes
@@ -258,7 +260,7 @@ func (w *Write) checkRecords() error {
 		}
 		for j := range i {
 			if w.Records[j].Key == r.Key {
-				return fmt.Errorf("%w: record %q twice in one write", ErrInvalid, r.Key)
+				return fmt.Errorf("%w: two changes of one record in one write", ErrInvalid)
 			}
 		}
 		total += len(r.Key) + len(r.Value)

@@ -369,13 +369,13 @@ func (m *Memory) checkWrite(w *Write, now int64) error {
 	}
 	for _, b := range w.Entry.Blobs {
 		if have, ok := m.blobs[b.ID]; !ok || have.object != w.Object || int64(len(have.body)) != b.Size {
-			return fmt.Errorf("%w: entry names blob %q, which is not the object's", ErrInvalid, b.ID)
+			return fmt.Errorf("%w: the entry names a blob that is not the object's", ErrInvalid)
 		}
 	}
 	for i := range w.Records {
 		err := m.checkRevision(&w.Records[i], now)
 		if err != nil {
-			return fmt.Errorf("record %q: %w", w.Records[i].Key, ErrConflict)
+			return fmt.Errorf("record %d of the write: %w", i, ErrConflict)
 		}
 	}
 	return nil
@@ -484,7 +484,7 @@ func (m *Memory) PutBlob(ctx context.Context, id ObjectID, body io.Reader) (Blob
 	}
 	b, err := io.ReadAll(io.LimitReader(body, MaxBlob+1))
 	if err != nil {
-		return Blob{}, fmt.Errorf("reading the blob of %v: %w", id, err)
+		return Blob{}, fmt.Errorf("reading a blob for a %s: %w", id.Kind, err)
 	}
 	if len(b) > MaxBlob {
 		return Blob{}, fmt.Errorf("%w: blob over %d bytes", ErrTooLarge, MaxBlob)

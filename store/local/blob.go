@@ -41,7 +41,7 @@ func (s *Store) PutBlob(ctx context.Context, id store.ObjectID, body io.Reader) 
 	size, err := s.writeBlob(ctx, name, body)
 	if err != nil {
 		s.disk.Remove(blobName(name))
-		return store.Blob{}, fmt.Errorf("storing a blob of %v: %w", id, s.full(err))
+		return store.Blob{}, fmt.Errorf("storing a blob of a %s: %w", id.Kind, s.full(err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +123,7 @@ func (s *Store) OpenBlob(ctx context.Context, id store.ObjectID, blob string) (i
 		return nil, fmt.Errorf("%w: %s is missing; restore the directory from a backup", store.ErrDamaged, s.disk.Path(blobName(blob)))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening a blob of %v: %w", id, err)
+		return nil, fmt.Errorf("opening a blob of a %s: %w", id.Kind, err)
 	}
 	return &blobReader{s: s, f: f, name: blobName(blob), left: b.size}, nil
 }

@@ -79,12 +79,12 @@ func (s *Store) checkWrite(w *store.Write, now int64) error {
 	}
 	for _, b := range w.Entry.Blobs {
 		if have := s.blobs[b.ID]; have == nil || have.object != w.Object || have.size != b.Size {
-			return fmt.Errorf("%w: the entry names blob %q, which is not the object's", store.ErrInvalid, b.ID)
+			return fmt.Errorf("%w: the entry names a blob that is not the object's", store.ErrInvalid)
 		}
 	}
 	for i := range w.Records {
 		if s.checkRevision(&w.Records[i], now) != nil {
-			return fmt.Errorf("record %q: %w", w.Records[i].Key, store.ErrConflict)
+			return fmt.Errorf("record %d of the write: %w", i, store.ErrConflict)
 		}
 	}
 	return nil
@@ -213,7 +213,7 @@ func (s *Store) readEntry(d *dataFile, id store.ObjectID, e *entry) (store.Entry
 		err = s.damage(d, int64(e.at.off), errors.New("an entry of another object lies there"))
 	}
 	if err != nil {
-		return store.Entry{}, fmt.Errorf("reading the journal of %v: %w", id, err)
+		return store.Entry{}, fmt.Errorf("reading the journal of a %s: %w", id.Kind, err)
 	}
 	return store.Entry{Seq: store.Seq(f.lsn), Kind: f.entryKind(), Body: f.body, Blobs: f.blobs}, nil
 }

@@ -60,10 +60,10 @@ func (s *Store) readable() error {
 func (s *Store) readRecord(d *dataFile, it *table.Item[place]) (store.Record, error) {
 	f, err := s.readFrame(d, it.Value, it.Rev)
 	if err != nil {
-		return store.Record{}, fmt.Errorf("reading record %q: %w", it.Key, err)
+		return store.Record{}, fmt.Errorf("reading a record: %w", err)
 	}
 	if f.typ != framePut || f.key != it.Key {
-		return store.Record{}, fmt.Errorf("reading record %q: %w", it.Key, s.damage(d, int64(it.Value.off), errors.New("another change lies there")))
+		return store.Record{}, fmt.Errorf("reading a record: %w", s.damage(d, int64(it.Value.off), errors.New("another change lies there")))
 	}
 	r := store.Record{Key: it.Key, Value: f.body, Revision: store.Revision(it.Rev)}
 	if it.Expires != 0 {

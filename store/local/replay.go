@@ -148,7 +148,7 @@ func (r *replay) entry(id store.ObjectID, e entry, resets bool, blobs []store.Bl
 // finish checks that nothing is missing and hands the blobs over.
 func (r *replay) finish() error {
 	for id := range r.headless {
-		return fmt.Errorf("%w: the beginning of the journal of %v is missing; restore the directory from a backup", store.ErrDamaged, id)
+		return fmt.Errorf("%w: the beginning of the journal of a %s is missing; restore the directory from a backup", store.ErrDamaged, id.Kind)
 	}
 	if r.lost != 0 {
 		return fmt.Errorf("%w: %s is missing; restore the directory from a backup", store.ErrDamaged, r.s.disk.Path(packName(r.lost)))

@@ -73,7 +73,7 @@ func (s *Store) verifyBlob(ctx context.Context, id store.ObjectID, b store.Blob)
 		r.Close()
 	}
 	if err != nil {
-		return []error{fmt.Errorf("blob of %v: %w", id, err)}
+		return []error{fmt.Errorf("a blob of a %s: %w", id.Kind, err)}
 	}
 	return nil
 }
