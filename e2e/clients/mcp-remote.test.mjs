@@ -22,20 +22,22 @@ async function connect(...flags) {
     env: process.env,
     stderr: 'pipe',
   });
+  const errors = [];
   let log = '';
   transport.stderr.on('data', (chunk) => { log += chunk; });
   const client = new Client({ name: 'e2e-host', version: '1.0.0' }, { capabilities: { elicitation: { form: {} }, sampling: {} } });
+  client.onerror = (e) => errors.push(e);
   try {
     await client.connect(transport, { timeout: 20_000 });
   } catch (e) {
     throw new Error(`${e.message}\nmcp-remote said:\n${log}`);
   }
-  return { client, log: () => log };
+  return { client, errors, log: () => log };
 }
 
 for (const flags of [[], ['--protocol', 'auto'], ['--transport', 'sse-only']]) {
   test(`mcp-remote ${flags.join(' ')}`.trim(), async (t) => {
-    const { client, log } = await connect(...flags);
+    const { client, errors, log } = await connect(...flags);
     t.after(() => client.close());
 
     await t.test('lists and calls tools', async () => {
@@ -71,8 +73,9 @@ for (const flags of [[], ['--protocol', 'auto'], ['--transport', 'sse-only']]) {
 
     await t.test('gets progress', async () => {
       const steps = [];
+      errors.length = 0;
       await client.callTool({ name: 'bake', arguments: { steps: 4, milliseconds: 20 } }, undefined, { onprogress: (p) => steps.push(p.progress) });
-      assertSteps(steps, 4);
+      await assertSteps(steps, 4, errors);
     });
 
     // With --protocol auto mcp-remote 0.15.1 posts notifications/cancelled, which has no

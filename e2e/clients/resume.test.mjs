@@ -17,15 +17,17 @@ async function connectThrough(proxy, gets) {
       return response;
     },
   });
+  const errors = [];
+  client.onerror = (e) => errors.push(e);
   await client.connect(transport);
   assert.equal((await gets.next()).status, 200);
-  return { client, transport };
+  return { client, transport, errors };
 }
 
 test('a call whose stream is cut goes on, and its progress and result arrive once each', async () => {
   const proxy = await startProxy();
   const gets = new Arrivals();
-  const { client, transport } = await connectThrough(proxy, gets);
+  const { client, transport, errors } = await connectThrough(proxy, gets);
   const before = await kitchen(client);
   proxy.onData = (data, pair) => {
     if (proxy.cuts === 0 && data.includes('"progress":3')) proxy.cut(pair);
@@ -37,7 +39,7 @@ test('a call whose stream is cut goes on, and its progress and result arrive onc
   assert.match(textOf(cake), /done, after 10 steps/);
   assert.equal(proxy.cuts, 1);
   // The cut may have swallowed what was on the way; replay brings it back, in order and once.
-  assertSteps(steps, 10);
+  await assertSteps(steps, 10, errors);
   const resumed = await gets.next();
   assert.equal(resumed.status, 200);
   assert.ok(resumed.lastEventID, 'the client resumed with Last-Event-ID');
