@@ -133,9 +133,11 @@ func TestTasksOverAWebSocket(t *testing.T) {
 	_, url := serve(t, s, nil)
 	k := newTasker(t, url)
 	sock := dial(t, url, "")
+	id := 0 // of the next request: a connection has each only once
 	send := func(method, params string) {
+		id++
 		body, _ := k.request(method, "", params)
-		sock.write(body)
+		sock.write(strings.Replace(body, `"id":1`, fmt.Sprintf(`"id":%d`, id), 1))
 	}
 	send("tools/call", `"name":"quick","arguments":{}`)
 	var created struct {
@@ -144,14 +146,14 @@ func TestTasksOverAWebSocket(t *testing.T) {
 	if err := json.Unmarshal([]byte(sock.read()), &created); err != nil || created.Result.Type != "task" {
 		t.Fatalf("%v %+v", err, created)
 	}
-	id := created.Result.ID
-	k.until(id, "completed")
-	send("tasks/get", fmt.Sprintf(`"taskId":%q`, id))
+	task := created.Result.ID
+	k.until(task, "completed")
+	send("tasks/get", fmt.Sprintf(`"taskId":%q`, task))
 	if got := sock.read(); !strings.Contains(got, `"status":"completed"`) {
 		t.Errorf("%s", got)
 	}
-	send("subscriptions/listen", fmt.Sprintf(`"notifications":{"taskIds":[%q]}`, id))
-	if got := sock.read(); !strings.Contains(got, "acknowledged") || !strings.Contains(got, id) {
+	send("subscriptions/listen", fmt.Sprintf(`"notifications":{"taskIds":[%q]}`, task))
+	if got := sock.read(); !strings.Contains(got, "acknowledged") || !strings.Contains(got, task) {
 		t.Errorf("%s", got)
 	}
 	if got := sock.read(); !strings.Contains(got, `"notifications/tasks"`) || !strings.Contains(got, `"status":"completed"`) {

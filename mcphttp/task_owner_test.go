@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -239,5 +240,83 @@ func TestTimeOnATaskNeverGoesBack(t *testing.T) {
 	r := &taskRecord{Updated: later}
 	if r.touch(); !r.Updated.Equal(later) {
 		t.Errorf("%v became %v", later, r.Updated)
+	}
+}
+
+// A moodyStore writes tasks as its mood says.
+type moodyStore struct {
+	store.Records
+	writes atomic.Int64
+}
+
+var errMood = errors.New("not now")
+
+func (m *moodyStore) Put(ctx context.Context, key string, value []byte, prev store.Revision, opts *store.PutOptions) (store.Revision, error) {
+	if !strings.HasPrefix(key, taskPrefix) || prev == 0 {
+		return m.Records.Put(ctx, key, value, prev, opts)
+	}
+	switch m.writes.Add(1) % 3 {
+	case 0: // took effect, but nobody knows
+		_, _ = m.Records.Put(ctx, key, value, prev, opts)
+		return 0, store.ErrUnknown
+	case 1: // did not, and nobody knows
+		return 0, store.ErrUnknown
+	}
+	return m.Records.Put(ctx, key, value, prev, opts)
+}
+
+func TestTasksGetThroughWritesOfUnknownOutcome(t *testing.T) {
+	s := plainServer()
+	addTask(s, "ask", TaskOptions{}, func(ctx context.Context) (string, error) {
+		var all []string
+		for range 4 {
+			name, err := askName(ctx)
+			if err != nil {
+				return "", err
+			}
+			all = append(all, name)
+		}
+		return strings.Join(all, ", "), nil
+	})
+	_, url := serve(t, s, &Options{Records: &moodyStore{Records: newRecords(t)}})
+	k := newTasker(t, url)
+	id := k.create("ask", "")
+	for i := range 4 {
+		want := askKey(i + 1)
+		waitFor(t, want, func() bool { return k.get(id).Asks[want].Method != "" })
+		if a := k.update(id, fmt.Sprintf(`{%q:{"action":"accept","content":{"name":"%d"}}}`, want, i)); a.msg.Error != nil {
+			t.Fatal(a.body)
+		}
+		if _, open := k.get(id).Asks[want]; open {
+			t.Errorf("%s was answered and is open", want)
+		}
+	}
+	if got := k.until(id, "completed", "failed"); got.text() != "accept 0, accept 1, accept 2, accept 3" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A sulkingStore refuses to write the end of a task for a while.
+type sulkingStore struct {
+	store.Records
+	refusals atomic.Int64
+}
+
+func (s *sulkingStore) Put(ctx context.Context, key string, value []byte, prev store.Revision, opts *store.PutOptions) (store.Revision, error) {
+	if strings.HasPrefix(key, taskPrefix) && strings.Contains(string(value), `"s":"completed"`) && s.refusals.Add(-1) >= 0 {
+		return 0, errMood
+	}
+	return s.Records.Put(ctx, key, value, prev, opts)
+}
+
+func TestAnOutcomeIsWrittenOnceTheStoreIsBack(t *testing.T) {
+	s := plainServer()
+	addTask(s, "quick", TaskOptions{}, quick)
+	records := &sulkingStore{Records: newRecords(t)}
+	records.refusals.Store(3)
+	_, url := serve(t, s, &Options{Records: records, Logger: slog.New(slog.DiscardHandler)})
+	k := newTasker(t, url)
+	if got := k.until(k.create("quick", ""), "completed", "failed"); got.text() != "done" {
+		t.Errorf("%+v", got)
 	}
 }
