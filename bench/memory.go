@@ -103,7 +103,7 @@ func (c census) sessions(t tenant, srv *child) (holding, error) {
 	}
 	fmt.Fprintf(c.log, "%s: %d × %s\n", t.name, c.count, h.Thing)
 	read := func(n int) (serve.Footprint, error) {
-		if err := openSessions(srv.addr, n, nil); err != nil {
+		if err := openSessions(srv.addr, t, n, nil); err != nil {
 			return serve.Footprint{}, err
 		}
 		if t.sleeps {
@@ -148,13 +148,7 @@ func (c census) streams(t tenant, srv *child) (holding, error) {
 		return nil
 	}
 	read := func(n int) (serve.Footprint, error) {
-		var err error
-		if t.bare {
-			err = each(n, func(int) error { return hold(noSession) })
-		} else {
-			err = openSessions(srv.addr, n, hold)
-		}
-		if err != nil {
+		if err := openSessions(srv.addr, t, n, hold); err != nil {
 			return serve.Footprint{}, err
 		}
 		return steady(srv)
@@ -183,17 +177,20 @@ func (h *holding) fill(before, after serve.Footprint) {
 const openers = 16
 
 // openSessions opens n sessions with one call each, does with, if there is one, to
-// each, and closes the connections it used for that.
-func openSessions(addr string, n int, with func(session string) error) error {
+// each, and closes the connections it used for that. The bare handler gets the calls
+// only.
+func openSessions(addr string, t tenant, n int, with func(session string) error) error {
 	return each(n, func(i int) error {
 		conn, err := dial(addr)
 		if err != nil {
 			return err
 		}
 		defer conn.close()
-		session, err := openSession(conn, addr)
-		if err != nil {
-			return err
+		session := noSession
+		if !t.bare {
+			if session, err = openSession(conn, addr); err != nil {
+				return err
+			}
 		}
 		call := newCall(addr, sessions, session, i+1, false)
 		call.advance()
