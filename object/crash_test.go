@@ -27,7 +27,10 @@ import (
 
 // The test binary is its own victim: with this variable it works on objects in the directory named there,
 // tells on descriptor 3 what was acknowledged, and is killed.
-const crashChild = "CAUSEWAY_OBJECT_CRASH_CHILD"
+const (
+	crashChild    = "CAUSEWAY_OBJECT_CRASH_CHILD"
+	crashTooEarly = "CAUSEWAY_OBJECT_CRASH_TOO_EARLY" // break the promise: tell before the gate opens
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashChild); dir != "" {
@@ -180,6 +183,13 @@ func step(ctx context.Context, o *object.Object[tally], rnd *rand.Rand, told fun
 			}
 			n = st.States
 		}
+		if os.Getenv(crashTooEarly) != "" {
+			told("state", n)
+			if self, err := os.FindProcess(os.Getpid()); err == nil {
+				_ = self.Kill() // at the worst moment
+				select {}
+			}
+		}
 		err := call.Flush(ctx)
 		if err == nil {
 			told("state", n)
@@ -202,8 +212,8 @@ func step(ctx context.Context, o *object.Object[tally], rnd *rand.Rand, told fun
 	}
 }
 
-// verify opens the directory and compares every object with what was acknowledged.
-func verify(t *testing.T, dir string, acked ledger) {
+// verify opens the directory and tells where an object differs from what was acknowledged.
+func verify(t *testing.T, dir string, acked ledger, wrong func(format string, args ...any)) {
 	t.Helper()
 	s, h, k, err := openCrash(dir, nil)
 	if err != nil {
@@ -215,12 +225,12 @@ func verify(t *testing.T, dir string, acked ledger) {
 		st := state(t, o)
 		if _, err := s.Stat(t.Context(), store.ObjectID{Kind: "tally", ID: o.ID()}); errors.Is(err, store.ErrNotFound) {
 			if len(acked) > 0 && slices.ContainsFunc(slices.Collect(maps.Keys(acked)), func(n string) bool { return strings.HasPrefix(n, o.ID()+"/") }) {
-				t.Errorf("object %d is gone", i)
+				wrong("object %d is gone", i)
 			}
 			continue
 		}
 		if got := query[string](t, o, "PRAGMA integrity_check"); got != "ok" {
-			t.Errorf("object %d: integrity_check: %s", i, got)
+			wrong("object %d: integrity_check: %s", i, got)
 		}
 		has := query[int](t, o, "SELECT count(*) FROM sqlite_schema WHERE name = 'jobs'") == 1
 		if !has {
@@ -229,78 +239,99 @@ func verify(t *testing.T, dir string, acked ledger) {
 		for table, least := range map[string]int{"lone": acked[fmt.Sprint(i, "/lone")], "unit": acked[fmt.Sprint(i, "/unit")]} {
 			rows := query[int](t, o, "SELECT count(*) FROM "+table)
 			if last := query[int](t, o, "SELECT coalesce(max(n), 0) FROM "+table); last != rows {
-				t.Errorf("object %d: %s has %d rows and ends at %d", i, table, rows, last)
+				wrong("object %d: %s has %d rows and ends at %d", i, table, rows, last)
 			}
 			if rows < least {
-				t.Errorf("object %d: %s has %d rows, %d were acknowledged", i, table, rows, least)
+				wrong("object %d: %s has %d rows, %d were acknowledged", i, table, rows, least)
 			}
 		}
 		if units := query[int](t, o, "SELECT count(*) FROM unit"); units != st.Units {
-			t.Errorf("object %d: %d rows of units, but the state counts %d", i, units, st.Units)
+			wrong("object %d: %d rows of units, but the state counts %d", i, units, st.Units)
 		}
 		if least := acked[fmt.Sprint(i, "/state")]; st.States < least {
-			t.Errorf("object %d: %d states, %d were acknowledged", i, st.States, least)
+			wrong("object %d: %d states, %d were acknowledged", i, st.States, least)
 		}
 		jobs, err := o.Jobs(t.Context())
 		must(t, err)
 		if done := query[int](t, o, "SELECT count(*) FROM jobs"); done+len(jobs) < st.Units {
-			t.Errorf("object %d: %d jobs done and %d waiting of %d", i, done, len(jobs), st.Units)
+			wrong("object %d: %d jobs done and %d waiting of %d", i, done, len(jobs), st.Units)
 		}
 	}
 }
 
+// killOnce starts the child on dir, kills it after a while, and returns how much it told.
+func killOnce(t *testing.T, dir string, acked ledger, after time.Duration, env ...string) (told int) {
+	t.Helper()
+	trace, out, err := os.Pipe()
+	must(t, err)
+	cmd := osexec.Command("/proc/self/exe")
+	cmd.Env = append(append(os.Environ(), crashChild+"="+dir), env...)
+	cmd.ExtraFiles = []*os.File{out}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	must(t, cmd.Start())
+	must(t, out.Close())
+	kill := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	for lines := bufio.NewReader(trace); ; told++ {
+		line, err := lines.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		must(t, err)
+		must(t, acked.note(line))
+	}
+	_ = cmd.Wait()
+	must(t, trace.Close())
+	if code := cmd.ProcessState.ExitCode(); code >= 0 {
+		t.Fatalf("the child ended by itself with %d: %s", code, stderr.String())
+	}
+	return told
+}
+
 // A process that is killed at any moment loses nothing that it acknowledged, and tears no unit.
 func TestKilledProcessesLoseNothing(t *testing.T) {
-	if _, err := os.Stat("/proc/self/exe"); err != nil {
-		t.Skip("the test binary cannot start itself here")
-	}
+	skipWithoutSelf(t)
 	dir := t.TempDir()
 	acked := ledger{}
 	rnd := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
-	rounds := crashRounds(t, 12)
-	for round := range rounds {
+	for round := range crashRounds(t, 12) {
 		if round%10 == 9 { // a fresh one now and then
 			dir, acked = t.TempDir(), ledger{}
 		}
-		trace, out, err := os.Pipe()
-		must(t, err)
-		cmd := osexec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), crashChild+"="+dir)
-		cmd.ExtraFiles = []*os.File{out}
-		var stderr strings.Builder
-		cmd.Stderr = &stderr
-		must(t, cmd.Start())
-		must(t, out.Close())
-		kill := time.AfterFunc(time.Duration(50+rnd.IntN(900))*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		lines := bufio.NewReader(trace)
-		told := 0
-		for {
-			line, err := lines.ReadString('\n')
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			must(t, err)
-			must(t, acked.note(line))
-			told++
-		}
-		_ = cmd.Wait()
-		kill.Stop()
-		must(t, trace.Close())
-		if code := cmd.ProcessState.ExitCode(); code >= 0 {
-			t.Fatalf("round %d: the child ended by itself with %d: %s", round, code, stderr.String())
-		}
-		verify(t, dir, acked)
+		told := killOnce(t, dir, acked, time.Duration(50+rnd.IntN(900))*time.Millisecond)
+		verify(t, dir, acked, t.Errorf)
 		if t.Failed() {
 			t.Fatalf("round %d, after %d acknowledgements", round, told)
 		}
 	}
-	t.Logf("%d rounds, acknowledged in the last directory: %v", rounds, acked)
+	t.Logf("acknowledged in the last directory: %v", acked)
+}
+
+// The harness must notice a process that acknowledges before anything is written.
+func TestTheHarnessNoticesWhoTellsTooEarly(t *testing.T) {
+	skipWithoutSelf(t)
+	for range 20 {
+		dir, acked, lost := t.TempDir(), ledger{}, 0
+		killOnce(t, dir, acked, 10*time.Second, crashTooEarly+"=1")
+		verify(t, dir, acked, func(string, ...any) { lost++ })
+		if lost > 0 {
+			return
+		}
+	}
+	t.Error("20 kills of a process that tells too early, and nothing was missed")
+}
+
+func skipWithoutSelf(t *testing.T) {
+	if _, err := os.Stat("/proc/self/exe"); err != nil {
+		t.Skip("the test binary cannot start itself here")
+	}
 }
 
 // A power failure also takes back what was written to database files but not flushed: any mix of their
 // pages as last flushed and as written since must be repaired from the journal.
 func TestAPowerFailureUnderDatabaseFilesIsRepaired(t *testing.T) {
-	for round := range crashRounds(t, 5) {
+	for round := range crashRounds(t, 3) {
 		rnd := rand.New(rand.NewPCG(uint64(round), 99))
 		dir := t.TempDir()
 		var mu sync.Mutex
@@ -355,7 +386,7 @@ func TestAPowerFailureUnderDatabaseFilesIsRepaired(t *testing.T) {
 			}
 			must(t, os.WriteFile(path, now, 0o600))
 		}
-		verify(t, dir, acked)
+		verify(t, dir, acked, t.Errorf)
 		t.Logf("round %d: %d pages taken back", round, repairs)
 		if t.Failed() {
 			t.FailNow()

@@ -15,6 +15,9 @@ var (
 	ErrUnitOver = errors.New("object: the unit is over")
 	// ErrBusy: another unit, or an open SQL transaction, held the object for longer than Options.BusyTimeout.
 	ErrBusy = errors.New("object: busy: another unit or an open SQL transaction holds it")
+	// ErrGone: a database handle has outlived its call: the object has slept since, or read itself anew after
+	// a failed write. Ask for the handle again.
+	ErrGone = errors.New("object: the database handle has ended, ask SQL for it again")
 	// ErrClosed: the host has been closed.
 	ErrClosed = errors.New("object: the host is closed")
 	// ErrExists: the object to import into exists already.

@@ -88,7 +88,9 @@ func state[S any](t testing.TB, o *object.Object[S]) S {
 
 func exec[S any](t testing.TB, o *object.Object[S], query string, args ...any) {
 	t.Helper()
-	db, err := o.SQL(context.Background())
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	db, err := o.SQL(ctx)
 	must(t, err)
 	if _, err := db.Exec(query, args...); err != nil {
 		t.Fatalf("%s: %v", query, err)
@@ -97,7 +99,9 @@ func exec[S any](t testing.TB, o *object.Object[S], query string, args ...any) {
 
 func query[T, S any](t testing.TB, o *object.Object[S], text string, args ...any) (v T) {
 	t.Helper()
-	db, err := o.SQL(context.Background())
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	db, err := o.SQL(ctx)
 	must(t, err)
 	if err := db.QueryRow(text, args...).Scan(&v); err != nil {
 		t.Fatalf("%s: %v", text, err)

@@ -102,7 +102,7 @@ func NewHost(engine store.Engine, opts *Options) (*Host, error) {
 		return nil, fmt.Errorf("make the directory for objects: %w", err)
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	h.clock.wake = make(chan struct{}, 1)
+	h.clock.wake, h.clock.max = make(chan struct{}, 1), maxWakes
 	h.tasks = make(chan struct{}, h.opts.MaxTasks)
 	h.wg.Go(h.sweepIdle)
 	return h, nil

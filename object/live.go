@@ -180,9 +180,6 @@ func (l *live) claim(ctx context.Context) error {
 	return nil
 }
 
-// errGone: this copy is out of use; the object has to be looked up again.
-var errGone = errors.New("object: the live copy is gone")
-
 // enter waits for the turn.
 func (l *live) enter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -205,7 +202,7 @@ func (l *live) enter(ctx context.Context) error {
 	l.settle()
 	if l.isDead() {
 		l.leave()
-		return errGone
+		return ErrGone
 	}
 	return nil
 }

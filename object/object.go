@@ -128,7 +128,7 @@ func enter(ctx context.Context, find func() (*live, error)) (*live, error) {
 		if err == nil {
 			return l, nil
 		}
-		if !errors.Is(err, errGone) {
+		if !errors.Is(err, ErrGone) {
 			return nil, err
 		}
 		select {

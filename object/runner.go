@@ -53,7 +53,7 @@ func (l *live) work(n lane) {
 			continue
 		}
 		if err != nil && l.host.ctx.Err() == nil {
-			if !errors.Is(err, errGone) {
+			if !errors.Is(err, ErrGone) {
 				l.host.log.Error("object: run an alarm or job", "kind", l.id.Kind, "err", err)
 			}
 			l.host.clock.add(l.id, time.Now().Add(retryAfter)) // by another copy, perhaps
@@ -114,7 +114,7 @@ func (l *live) runTask(t *task) error {
 	ctx := context.WithoutCancel(l.host.ctx)
 	current := l
 	err := l.enter(ctx)
-	if errors.Is(err, errGone) { // the handler has let this copy die
+	if errors.Is(err, ErrGone) { // the handler has let this copy die
 		current, err = enter(ctx, func() (*live, error) { return l.host.live(ctx, l.id) })
 	}
 	if err != nil {
@@ -122,7 +122,7 @@ func (l *live) runTask(t *task) error {
 	}
 	err = current.changeAlone(ctx, func(u *unit) error { return u.endTask(t, runErr) })
 	if current != l && err == nil {
-		return errGone // the other copy has runners of its own
+		return ErrGone // the other copy has runners of its own
 	}
 	return err
 }

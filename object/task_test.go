@@ -243,6 +243,28 @@ func TestNotesAreDeliveredAfterTheUnitAndAgainAfterARestart(t *testing.T) {
 	}
 }
 
+func TestMoreAlarmsThanTheClockHoldsAllRing(t *testing.T) {
+	s := store.NewMemory()
+	k := register(t, open(t, s, object.Options{}), object.Spec[counter]{})
+	const n = 60
+	soon := time.Now().Add(300 * time.Millisecond)
+	for i := range n {
+		must(t, second(k.Get(fmt.Sprint(i)).Schedule(t.Context(), object.At(soon.Add(time.Duration(i)*5*time.Millisecond)), "a", i, nil)))
+	}
+	h := open(t, &engine{Engine: s, shared: true}, object.Options{IdleAfter: 20 * time.Millisecond})
+	h.KnowFewWakes()
+	rang := make(chan string, n)
+	register(t, h, object.Spec[counter]{OnAlarm: func(_ context.Context, o *object.Object[counter], a object.Alarm) error { rang <- o.ID(); return nil }})
+	must(t, h.Start(t.Context()))
+	seen := map[string]bool{}
+	for range n {
+		seen[<-rang] = true
+	}
+	if len(seen) != n {
+		t.Errorf("%d of %d rang", len(seen), n)
+	}
+}
+
 func TestManyObjectsWithAlarmsAllRing(t *testing.T) {
 	h := open(t, store.NewMemory(), object.Options{IdleAfter: 20 * time.Millisecond})
 	var rang atomic.Int32

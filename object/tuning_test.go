@@ -8,3 +8,6 @@ func (h *Host) TuneForTests(synced func(path string)) {
 		h.limits.sleepEntries, h.limits.databaseEntries, h.limits.databaseBytes = 1000, 50, 1<<30
 	}
 }
+
+// KnowFewWakes makes the clock hold few entries, so that it has to read the records again.
+func (h *Host) KnowFewWakes() { h.clock.max = 4 }

@@ -45,13 +45,14 @@ func (l *live) withWake(records []store.RecordWrite) []store.RecordWrite {
 	return append(records, r)
 }
 
-// wakeClock knows the next objects to wake. It holds at most maxWakes; the records hold the rest.
+// wakeClock knows the next objects to wake. It holds at most twice max; the records hold the rest.
 type wakeClock struct {
 	mu      sync.Mutex
 	heap    wakeHeap
 	at      map[store.ObjectID]time.Time // the earliest time in the heap for each
 	horizon time.Time                    // if not zero: records after it were not read
 	running bool
+	max     int // entries read from the records at once
 	wake    chan struct{}
 }
 
@@ -91,7 +92,7 @@ func (c *wakeClock) add(id store.ObjectID, at time.Time) {
 	}
 	c.at[id] = at
 	heap.Push(&c.heap, wakeEntry{at, id})
-	if len(c.heap) > 2*maxWakes { // too many repeats: read the records anew
+	if len(c.heap) > 2*c.max { // too many repeats: read the records anew
 		c.heap, c.at, c.horizon = nil, nil, time.Now()
 	}
 	select {
@@ -100,8 +101,8 @@ func (c *wakeClock) add(id store.ObjectID, at time.Time) {
 	}
 }
 
-// due takes out everything due by now. next is when to look again; zero for not before the next add.
-func (c *wakeClock) due(now time.Time) (ids []store.ObjectID, next time.Time, reload bool) {
+// due takes out everything due by now, and tells whether it is time to read the records again.
+func (c *wakeClock) due(now time.Time) (ids []store.ObjectID, reload bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.heap) > 0 && !c.heap[0].at.After(now) {
@@ -111,13 +112,19 @@ func (c *wakeClock) due(now time.Time) (ids []store.ObjectID, next time.Time, re
 			ids = append(ids, e.id)
 		}
 	}
-	if len(c.heap) > 0 {
-		next = c.heap[0].at
+	return ids, !c.horizon.IsZero() && !now.Before(c.horizon)
+}
+
+// next is when to look again; zero for not before the next add.
+func (c *wakeClock) next() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case len(c.heap) > 0 && (c.horizon.IsZero() || c.heap[0].at.Before(c.horizon)):
+		return c.heap[0].at
+	default:
+		return c.horizon
 	}
-	if !c.horizon.IsZero() && (next.IsZero() || next.After(c.horizon)) {
-		next = c.horizon
-	}
-	return ids, next, !c.horizon.IsZero() && !now.Before(c.horizon)
 }
 
 // Start begins to run alarms and jobs, those of objects asleep too. Register all kinds first; objects of
@@ -166,12 +173,12 @@ func (h *Host) readWakes(ctx context.Context) error {
 			continue
 		}
 		found = append(found, wakeEntry{at, id})
-		if len(found) >= 2*maxWakes {
-			found, horizon = keepEarliest(found)
+		if len(found) >= 2*h.clock.max {
+			found, horizon = keepEarliest(found, h.clock.max)
 		}
 	}
-	if len(found) > maxWakes {
-		found, horizon = keepEarliest(found)
+	if len(found) > h.clock.max {
+		found, horizon = keepEarliest(found, h.clock.max)
 	}
 	c := &h.clock
 	c.mu.Lock()
@@ -183,10 +190,10 @@ func (h *Host) readWakes(ctx context.Context) error {
 	return nil
 }
 
-func keepEarliest(found wakeHeap) (wakeHeap, time.Time) {
+func keepEarliest(found wakeHeap, n int) (wakeHeap, time.Time) {
 	heap.Init(&found)
-	kept := make(wakeHeap, 0, maxWakes)
-	for range maxWakes {
+	kept := make(wakeHeap, 0, n)
+	for range n {
 		kept = append(kept, heap.Pop(&found).(wakeEntry))
 	}
 	return kept, kept[len(kept)-1].at
@@ -202,17 +209,18 @@ func (h *Host) runClock() {
 		case <-timer.C:
 		case <-h.clock.wake:
 		}
-		ids, next, reload := h.clock.due(time.Now())
+		ids, reload := h.clock.due(time.Now())
 		for _, id := range ids {
 			h.wakeFor(id)
 		}
 		if reload {
 			if err := h.readWakes(h.ctx); err != nil && h.ctx.Err() == nil {
 				h.log.Error("object: read when objects have to wake", "err", err)
-				next = time.Now().Add(time.Second)
+				timer.Reset(time.Second)
+				continue
 			}
-			_, next, _ = h.clock.due(time.Time{})
 		}
+		next := h.clock.next()
 		if next.IsZero() {
 			timer.Stop()
 			continue

@@ -22,7 +22,6 @@ type journal struct {
 	refuse  error // what Commit answers instead of keeping the change
 	failed  []error
 
-	unit     bool // the turn is held by a unit
 	restores int
 }
 
