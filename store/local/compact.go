@@ -26,7 +26,12 @@ type packHead struct {
 	replaces []uint32
 }
 
-const maxReplaced = (page - 64) / 4
+// maxReplaced is how many files fit into a header, and maxInputs how many of them
+// are inputs of one compaction.
+const (
+	maxReplaced = (page - 64) / 4
+	maxInputs   = maxReplaced / 2
+)
 
 func (h *packHead) encode(seed uint32) []byte {
 	b := make([]byte, page)
@@ -218,7 +223,7 @@ func (s *Store) worthCompacting() []*dataFile {
 		limit = 1 // the disk is full: every segment helps
 	}
 	if len(s.sealed) >= limit {
-		n := min((len(s.sealed)+1)/2, maxReplaced)
+		n := min((len(s.sealed)+1)/2, maxInputs)
 		var inputs []*dataFile
 		for _, d := range s.sealed[:n] {
 			if d.damaged || uint64(d.number) == s.tail.segment {
@@ -241,7 +246,7 @@ func (s *Store) mostlyDead() []*dataFile {
 	var inputs []*dataFile
 	var freed int64
 	for _, d := range s.sealed {
-		if d.damaged || uint64(d.number) == s.tail.segment || d.live > (d.end-page)/4 || len(inputs) == maxReplaced {
+		if d.damaged || uint64(d.number) == s.tail.segment || d.live > (d.end-page)/4 || len(inputs) == maxInputs {
 			break
 		}
 		inputs = append(inputs, d)
@@ -266,8 +271,12 @@ func (s *Store) worthMerging() []*dataFile {
 	defer s.mu.RUnlock()
 	var packs []*dataFile
 	var live, dead int64
+	empty := 0 // packs that only say what they replace
 	for _, d := range s.files {
 		if d.pack && !d.damaged {
+			if d.end == page {
+				empty++
+			}
 			packs = append(packs, d)
 			live, dead = live+d.live, dead+d.dead
 		}
@@ -279,8 +288,8 @@ func (s *Store) worthMerging() []*dataFile {
 	var inputs []*dataFile
 	var size int64
 	for _, d := range packs {
-		if all || d.live+d.dead < (d.end-page)/2 || d.end == page {
-			if size += d.live + d.dead; !all && size > maxPack && len(inputs) > 0 || len(inputs) == maxReplaced {
+		if all || d.live+d.dead < (d.end-page)/2 || d.end == page && (len(s.condemned) == 0 || empty > 3) {
+			if size += d.live + d.dead; !all && size > maxPack && len(inputs) > 0 || len(inputs) == maxInputs {
 				break
 			}
 			inputs = append(inputs, d)
@@ -309,6 +318,7 @@ func (s *Store) compact(inputs []*dataFile) error {
 	s.mu.Lock()
 	for _, d := range inputs {
 		delete(s.files, d.number)
+		s.condemned[d.number] = true
 	}
 	s.sealed = slices.DeleteFunc(s.sealed, func(d *dataFile) bool { return contains(inputs, d) })
 	s.mu.Unlock()
@@ -318,23 +328,43 @@ func (s *Store) compact(inputs []*dataFile) error {
 	return nil
 }
 
-// writePack writes the pack and returns it open, or nil if nothing of the
-// inputs is needed.
-func (s *Store) writePack(inputs []*dataFile) (*dataFile, error) {
-	h := packHead{number: uint64(s.fileNumber()), end: page, minLSN: math.MaxUint64}
+// replaces notes what the pack replaces: its inputs, and what older packs have
+// replaced and may still be there. It reports whether the pack must say so even
+// if it holds nothing.
+func (s *Store) replaces(h *packHead, inputs []*dataFile) (must bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	must = len(s.condemned) > 0
 	for _, d := range inputs {
 		h.replaces = append(h.replaces, d.number)
+		must = must || !d.pack
 	}
+	for n := range s.condemned {
+		h.replaces = append(h.replaces, n)
+	}
+	return must
+}
+
+// writePack writes the pack and returns it open, or nil if nothing of the
+// inputs is needed and nobody needs to know.
+func (s *Store) writePack(inputs []*dataFile) (*dataFile, error) {
+	h := packHead{number: uint64(s.fileNumber()), end: page, minLSN: math.MaxUint64}
+	keep := s.replaces(&h, inputs)
 	name := packName(uint32(h.number))
 	f, err := s.disk.Open(name+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return nil, s.full(err)
 	}
-	err = s.fillPack(f, &h, inputs)
-	if err == nil && h.end > page {
+	if len(h.replaces) > maxReplaced {
+		err = fmt.Errorf("%d files wait to be removed", len(h.replaces)-len(inputs))
+	} else {
+		err = s.fillPack(f, &h, inputs)
+	}
+	keep = keep || h.end > page
+	if err == nil && keep {
 		err = s.finishPack(f, &h, name)
 	}
-	if err != nil || h.end == page {
+	if err != nil || !keep {
 		f.Close()
 		s.disk.Remove(name + ".tmp")
 		if err != nil {
@@ -520,6 +550,10 @@ func (s *Store) reuse() {
 	retired := s.retired
 	s.retired = nil
 	s.mu.Unlock()
+	if len(retired) == 0 {
+		return
+	}
+	var gone []uint32
 	for _, d := range retired {
 		s.mu.RLock()
 		wanted := !d.pack && d.size == s.opts.SegmentSize && len(s.spares) < (s.opts.Segments+1)/2 && s.tending.Err() == nil
@@ -528,6 +562,8 @@ func (s *Store) reuse() {
 		if !wanted {
 			if err := s.disk.Remove(d.name); err != nil {
 				s.log.Warn("removing a file that is not needed any more", "file", s.disk.Path(d.name), "err", err)
+			} else {
+				gone = append(gone, d.number)
 			}
 			continue
 		}
@@ -536,8 +572,26 @@ func (s *Store) reuse() {
 			s.log.Warn("reusing a segment", "file", s.disk.Path(d.name), "err", err)
 			continue
 		}
+		gone = append(gone, d.number)
 		s.addSpare(sp)
 	}
+	if err := s.syncNames(); err != nil {
+		s.log.Warn("removing files that are not needed any more", "dir", s.disk.Path("."), "err", err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range gone {
+		delete(s.condemned, n)
+	}
+}
+
+// syncNames makes it durable which segments and packs there are.
+func (s *Store) syncNames() error {
+	if err := s.disk.SyncDir("log"); err != nil {
+		return err
+	}
+	return s.disk.SyncDir("pack")
 }
 
 // renumber makes a spare of a segment. What is in it counts no more, because it

@@ -30,6 +30,20 @@ func rounds(t testing.TB, usual int) int {
 	return usual
 }
 
+// firstSeed is where the rounds draw from: CAUSEWAY_CRASH_FROM, for rounds that
+// nobody has run before.
+func firstSeed(t testing.TB) uint64 {
+	s := os.Getenv("CAUSEWAY_CRASH_FROM")
+	if s == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // crashing is a store on a disk that crashes, and what it acknowledged.
 type crashing struct {
 	disk   *faultdisk.Disk
@@ -120,7 +134,7 @@ func TestNothingIsLostAtAnyCrashPoint(t *testing.T) {
 			for i := range n {
 				opts := *small()
 				opts.Sync = mode.sync
-				c := newCrashing(uint64(i), opts)
+				c := newCrashing(firstSeed(t)+uint64(i), opts)
 				at := 1 + i*total/n
 				if err := c.survive(at, mode.power); err != nil {
 					t.Fatalf("round %d, crash at operation %d of about %d: %v", i, at, total, err)

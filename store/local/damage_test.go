@@ -290,11 +290,10 @@ func TestAFullDiskRefusesWritesAndKeepsWhatItHas(t *testing.T) {
 	c.disk.SetCapacity(3 << 20) // somebody made room
 	for i, rev := range revs {
 		var err error
-		for range 2000 { // the engine tries again when asked
-			if revs[i], err = s.Put(ctx, fmt.Sprint("k", i), value[:100], rev, nil); !errors.Is(err, store.ErrFull) {
-				break
-			}
-		}
+		eventually(t, "the engine notices that there is room", func() bool {
+			revs[i], err = s.Put(ctx, fmt.Sprint("k", i), value[:100], rev, nil)
+			return !errors.Is(err, store.ErrFull)
+		})
 		if err != nil {
 			t.Fatalf("after room was made: %v", err)
 		}
@@ -317,11 +316,13 @@ func TestASmallDiskSufficesForSmallState(t *testing.T) {
 	for i := range 3000 {
 		w := store.Write{Object: id, Prev: tail, Entry: store.Entry{Kind: store.EntrySnapshot, Body: make([]byte, 2000)}}
 		var err error
-		for range 100_000 {
-			if tail, err = s.Append(t.Context(), w).Wait(t.Context()); !errors.Is(err, store.ErrFull) {
-				break
+		eventually(t, "old snapshots make room", func() bool {
+			var next store.Seq
+			if next, err = s.Append(t.Context(), w).Wait(t.Context()); err == nil {
+				tail = next
 			}
-		}
+			return !errors.Is(err, store.ErrFull)
+		})
 		if err != nil {
 			t.Fatalf("snapshot %d: %v", i, err)
 		}

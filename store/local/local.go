@@ -135,7 +135,10 @@ type Store struct {
 	sweep   *time.Timer
 	sweepAt int64
 
-	tail       logTail       // of what is durable
+	tail logTail // of what is durable
+	// condemned has the files whose contents are elsewhere and which are not
+	// durably removed yet. Every new pack names them.
+	condemned  map[uint32]bool
 	retired    []*dataFile   // files that nobody reads any more
 	tend       chan struct{} // tells the maintenance goroutine
 	prepare    chan struct{} // tells the one that prepares segments
@@ -259,7 +262,7 @@ func newStore(o Options) *Store {
 		records: table.New[place](changesRemembered, 0),
 		objects: make(map[store.ObjectID]*object), kinds: make(map[string]string),
 		blobs: make(map[string]*blobState), objectBlobs: make(map[store.ObjectID][]string), files: make(map[uint32]*dataFile),
-		gone: make(map[string]uint64), buried: make(map[store.ObjectID]uint64),
+		gone: make(map[string]uint64), condemned: make(map[uint32]bool), buried: make(map[store.ObjectID]uint64),
 		work: make(chan struct{}, 1), tend: make(chan struct{}, 1), prepare: make(chan struct{}, 1), compactNow: make(chan chan error),
 		spareNew: make(chan struct{}), failed: make(chan struct{}), nextFile: 1,
 	}

@@ -326,14 +326,15 @@ func (s *Store) adopt(c *catalogue) {
 	slices.SortFunc(c.leftover, func(a, b *dataFile) int { return cmp.Compare(a.minLSN, b.minLSN) })
 	for _, d := range c.leftover {
 		delete(s.files, d.number)
-		d.f.Close()
-		c.rubbish = append(c.rubbish, d.name)
+		s.condemned[d.number] = true
+		s.retired = append(s.retired, d)
 	}
 	for _, name := range c.rubbish {
 		if err := s.disk.Remove(name); err != nil {
 			s.log.Warn("removing a file that is not needed any more", "file", s.disk.Path(name), "err", err)
 		}
 	}
+	s.reuse()
 }
 
 // sweepBlobs removes blobs that no entry names: nobody is left who could.

@@ -101,13 +101,13 @@ func (s *Store) compactAll() error {
 	var inputs []*dataFile
 	var size int64
 	for _, d := range s.sealed {
-		if d.damaged || s.tail.segment == 0 || uint64(d.number) == s.tail.segment {
+		if len(inputs) == maxInputs || d.damaged || s.tail.segment == 0 || uint64(d.number) == s.tail.segment {
 			break
 		}
 		inputs, size = append(inputs, d), size+d.live
 	}
 	for _, d := range s.files {
-		if d.pack && !d.damaged && len(inputs) < maxReplaced && size+d.live+d.dead < maxMerged {
+		if d.pack && !d.damaged && len(inputs) < maxInputs && size+d.live+d.dead < maxMerged {
 			inputs, size = append(inputs, d), size+d.live+d.dead
 		}
 	}
