@@ -154,6 +154,8 @@ type questionnaire struct {
 	// given are this round's answers as they came in.
 	given map[string]json.RawMessage
 	count int
+	name  string // the call's, while there is no state
+	spent bool   // an answer that came with this request was used
 	asks  mcp.InputRequestMap
 	keys  map[string]string // of asks: key → digest
 	used  map[string]answer // answers that were used in this round
@@ -183,6 +185,7 @@ func (c *call) askModern(method string, params mcp.Params) (json.RawMessage, err
 		if r, ok := q.given[key]; ok && q.state.Asked[key] == digest {
 			if _, err := decodeAnswer(method, r); err == nil {
 				q.use(key, answer{digest, r})
+				q.spent = true
 				return r, nil
 			} // what does not fit is asked for again
 		}
@@ -229,9 +232,9 @@ func (c *call) inputRequired(native mcp.InputRequestMap, nativeState string) (*i
 	if len(asks) == 0 && native == nil && nativeState == "" {
 		return nil, nil
 	}
-	st := &roundState{Call: rand.Text(), Asked: keys, Answers: used, Native: nativeState, HasNative: nativeState != ""}
+	st := &roundState{Call: c.name(), Asked: keys, Answers: used, Native: nativeState, HasNative: nativeState != ""}
 	if old := c.questions.state; old != nil {
-		st.Call, st.Round = old.Call, old.Round
+		st.Round = old.Round
 	}
 	if st.Round++; st.Round > maxRounds {
 		return nil, wireError(jsonrpc.CodeInternalError, "the tool asked its client in more than %d rounds: do its questions differ from run to run?", maxRounds)
@@ -298,6 +301,7 @@ func (c *call) nativeResponses() (mcp.InputResponseMap, error) {
 			own = make(mcp.InputResponseMap)
 		}
 		own[key] = one[key]
+		c.questions.spent = true
 	}
 	return own, nil
 }

@@ -43,9 +43,10 @@ type call struct {
 	said      mcp.Meta // see passive
 	arguments []byte
 	questions questionnaire
-	task      *task // the task whose handler this is the call of
-	created   *task // the task that the call became
-	answered  bool  // guarded by the reply
+	round     *roundClaim // the round this call carries out, if it carries answers
+	task      *task       // the task whose handler this is the call of
+	created   *task       // the task that the call became
+	answered  bool        // guarded by the reply
 	timer     *time.Timer
 	started   time.Time
 }
@@ -107,6 +108,7 @@ const codeCancelled = -32800
 // its stream alive and bounds its time.
 func (c *call) begin(parent context.Context) {
 	parent, c.effects = effect.NewCall(parent)
+	c.effects.Gate() // emit, run and ask keep the promise
 	c.Context, c.cancel = context.WithCancelCause(parent)
 	c.started = time.Now()
 	// Reset, and not the creation, starts the clock: tick must see c.timer.
@@ -200,16 +202,34 @@ func (c *call) run(build func() (mcp.Request, error)) {
 	if c.modern && c.questions.asked() {
 		res, err = nil, nil // the handler will run again; what it returned now is void
 	}
+	var body []byte
 	if err == nil {
-		var body []byte
-		if body, err = c.encode(res); err == nil {
-			c.startTask()
-			c.reply.respond(c, jsonrpc.AppendResult(make([]byte, 0, len(body)+64), c.id, body), 200)
-			return
-		}
+		body, err = c.encode(res)
+	}
+	if lost := c.settle(); lost != nil {
+		err = lost
+	}
+	if err == nil {
+		c.settleRound(body, nil)
+		c.startTask()
+		c.reply.respond(c, jsonrpc.AppendResult(make([]byte, 0, len(body)+64), c.id, body), 200)
+		return
 	}
 	werr := c.wireErrorOf(err)
+	c.settleRound(nil, werr)
 	c.reply.respond(c, encodeError(c.id, werr), statusOf(werr, c.modern))
+}
+
+// settle waits until all that the call wrote, or could have seen, is durable. It is
+// called before anything of the call's outcome leaves. The wait does not end with
+// the client: what was written must be settled all the same.
+func (c *call) settle() error {
+	if err := c.effects.Flush(context.WithoutCancel(c)); err != nil {
+		c.h.log.Error("what a request wrote could not be made durable", slog.String("method", c.method),
+			slog.String("target", c.target), slog.Any("error", err))
+		return wireError(jsonrpc.CodeInternalError, "what the request wrote could not be made durable, or it is not known whether it is")
+	}
+	return nil
 }
 
 // receive runs the server's chain. A panic in it is an error to the caller and a
@@ -227,6 +247,9 @@ func (c *call) receive(build func() (mcp.Request, error)) (res mcp.Result, err e
 		return nil, err
 	}
 	if c.session == nil {
+		if res, err := c.claimRound(); res != nil || err != nil {
+			return res, err
+		}
 		return c.host.receive(c, c.method, req)
 	}
 	if mayNeedInput(c.method) {
@@ -550,6 +573,9 @@ func (o outlet) notify(method string, params mcp.Params) error {
 // session's.
 func (o outlet) emit(msg []byte) error {
 	if o.call != nil {
+		if err := o.call.settle(); err != nil {
+			return err
+		}
 		err := o.call.reply.emit(msg)
 		if !errors.Is(err, errReplied) {
 			return err

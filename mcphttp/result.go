@@ -28,6 +28,9 @@ func marshal(v any) ([]byte, error) {
 // encode turns what the chain returned into the result on the wire, with what the
 // era adds to it.
 func (c *call) encode(res mcp.Result) ([]byte, error) {
+	if stored, ok := res.(*storedResult); ok {
+		return stored.raw, nil
+	}
 	if c.modern {
 		asks, state := needed(res)
 		in, err := c.inputRequired(asks, state)

@@ -68,7 +68,9 @@ func TestNullArgumentsAreNone(t *testing.T) {
 	schema := json.RawMessage(`{"type":"object","properties":{"a":{"type":"integer","default":1}}}`)
 	mcp.AddTool(s, &mcp.Tool{Name: "def", InputSchema: schema}, func(_ context.Context, _ *mcp.CallToolRequest, in struct {
 		A int `json:"a"`
-	}) (*mcp.CallToolResult, any, error) { return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: fmt.Sprint("a=", in.A)}}}, nil, nil })
+	}) (*mcp.CallToolResult, any, error) {
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: fmt.Sprint("a=", in.A)}}}, nil, nil
+	})
 	_, url := serve(t, s, nil)
 	w := &wire{t: t, url: url}
 	for name, a := range map[string]*answered{
