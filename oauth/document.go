@@ -1,0 +1,254 @@
+package oauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	json "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/causeway-mcp/causeway/oauth/internal/outward"
+	"github.com/causeway-mcp/causeway/store"
+)
+
+const (
+	documentPrefix = "oauth/document/"
+
+	maxDocument     = 16 << 10
+	maxDocumentURL  = 512
+	documentTimeout = 10 * time.Second
+	// A document is fresh for what its Cache-Control says, within these bounds.
+	minFresh = 5 * time.Minute
+	maxFresh = 24 * time.Hour
+	// lastGood is how long a document is used whose origin does not answer.
+	lastGood = 30 * 24 * time.Hour
+	// failedFor is how long an origin that failed is left alone.
+	failedFor = 30 * time.Second
+	// maxFetches bounds fetches that are under way.
+	maxFetches = 8
+	maxFailed  = 1024
+)
+
+// documents are clients whose client_id is the address of their metadata
+// (draft-ietf-oauth-client-id-metadata-document). It is safe for concurrent use.
+type documents struct {
+	records store.Records
+	http    *http.Client
+	log     *slog.Logger
+	flight  singleflight.Group
+	slots   chan struct{}
+
+	mu     sync.Mutex
+	failed map[string]time.Time
+}
+
+// document is the last good copy.
+type document struct {
+	Text    jsontext.Value
+	Fetched time.Time
+	Fresh   time.Time // until when
+}
+
+func newDocuments(records store.Records, log *slog.Logger) *documents {
+	return &documents{
+		records: records, log: log, http: outward.NewClient(documentTimeout),
+		slots: make(chan struct{}, maxFetches), failed: map[string]time.Time{},
+	}
+}
+
+// isDocumentURL reports whether a client_id is the address of a document: https, a path,
+// no fragment, no user, no dot segments (§3 of the draft).
+func isDocumentURL(id string) bool {
+	u, err := url.Parse(id)
+	if err != nil || len(id) > maxDocumentURL || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Opaque != "" || strings.Contains(id, "#") || strings.ContainsFunc(id, isUnsafe) {
+		return false
+	}
+	for _, segment := range strings.Split(strings.ToLower(u.EscapedPath()), "/") {
+		if dots := strings.ReplaceAll(segment, "%2e", "."); dots == "." || dots == ".." {
+			return false
+		}
+	}
+	return strings.HasPrefix(u.Path, "/")
+}
+
+func documentKey(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return documentPrefix + hex.EncodeToString(sum[:])
+}
+
+// client reads the client from its document: from a fresh copy, from its origin, or,
+// while that fails, from the last good copy. Whoever asks learns only that there is no
+// such client; the reason is for the log.
+func (d *documents) client(ctx context.Context, id string) (*client, error) {
+	if !isDocumentURL(id) {
+		return nil, errNoClient
+	}
+	kept, err := d.kept(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if kept != nil && time.Now().Before(kept.Fresh) {
+		return parseDocument(id, kept.Text)
+	}
+	c, err := d.fetch(ctx, id)
+	if err == nil {
+		return c, nil
+	}
+	d.log.WarnContext(ctx, "oauth: client document not fetched", "client", id, "err", err, "last_good", kept != nil)
+	if kept != nil && originFailed(err) {
+		return parseDocument(id, kept.Text)
+	}
+	return nil, errNoClient
+}
+
+// originFailed tells an origin that does not answer from one that says that the client
+// is gone, or has another document now.
+func originFailed(err error) bool {
+	var status outward.StatusError
+	if errors.As(err, &status) {
+		return status != http.StatusNotFound && status != http.StatusGone
+	}
+	return !errors.Is(err, errBadDocument)
+}
+
+func (d *documents) kept(ctx context.Context, id string) (*document, error) {
+	r, err := d.records.Get(ctx, documentKey(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading a client document: %w", ErrUnavailable, err)
+	}
+	doc := new(document)
+	if err := json.Unmarshal(r.Value, doc); err != nil {
+		return nil, fmt.Errorf("oauth: decoding a client document: %w", err)
+	}
+	if _, err := parseDocument(id, doc.Text); err != nil {
+		return nil, nil // written by a version that allowed more: fetch it anew
+	}
+	return doc, nil
+}
+
+var errRecentlyFailed = errors.New("its origin failed a moment ago")
+
+func (d *documents) fetch(ctx context.Context, id string) (*client, error) {
+	if d.failedRecently(id) {
+		return nil, errRecentlyFailed
+	}
+	// Many may wait for one fetch, so it does not end with the first of them.
+	c, err, _ := d.flight.Do(id, func() (any, error) {
+		select {
+		case d.slots <- struct{}{}:
+			defer func() { <-d.slots }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		c, err := d.fetchNow(context.WithoutCancel(ctx), id)
+		if err != nil {
+			d.noteFailure(id)
+		}
+		return c, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.(*client), nil
+}
+
+func (d *documents) fetchNow(ctx context.Context, id string) (*client, error) {
+	ctx, cancel := context.WithTimeout(ctx, documentTimeout)
+	defer cancel()
+	text, header, err := outward.Get(ctx, d.http, id, maxDocument)
+	if err != nil {
+		return nil, err
+	}
+	c, err := parseDocument(id, text)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	value, err := json.Marshal(document{Text: text, Fetched: now, Fresh: now.Add(freshness(header))})
+	if err == nil {
+		_, err = d.records.Put(ctx, documentKey(id), value, store.AnyRevision, &store.PutOptions{TTL: lastGood})
+	}
+	if err != nil {
+		d.log.WarnContext(ctx, "oauth: client document not kept", "client", id, "err", err)
+	}
+	return c, nil
+}
+
+func (d *documents) failedRecently(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Since(d.failed[id]) < failedFor
+}
+
+func (d *documents) noteFailure(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.failed) >= maxFailed {
+		clear(d.failed)
+	}
+	d.failed[id] = time.Now()
+}
+
+// freshness reads max-age (RFC 9111 §5.2.2.1).
+func freshness(h http.Header) time.Duration {
+	fresh := minFresh
+	for _, directive := range strings.Split(strings.ToLower(h.Get("Cache-Control")), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch name {
+		case "no-store", "no-cache":
+			return minFresh
+		case "max-age":
+			if s, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 64); err == nil && s > 0 {
+				fresh = time.Duration(min(s, int64(maxFresh/time.Second))) * time.Second
+			}
+		}
+	}
+	return min(max(fresh, minFresh), maxFresh)
+}
+
+// errBadDocument says that a document was fetched and is not one.
+var errBadDocument = errors.New("not a client metadata document")
+
+// parseDocument checks a document (§4.1 of the draft): it must name its own address, and
+// may neither use nor hold a shared secret.
+func parseDocument(id string, text []byte) (*client, error) {
+	m, werr := parseClientMetadata(text, false)
+	if werr != nil {
+		return nil, fmt.Errorf("%w: %w", errBadDocument, werr)
+	}
+	var more struct {
+		Methods []string `json:"token_endpoint_auth_methods_supported"`
+		Secret  any      `json:"client_secret"`
+		Expires any      `json:"client_secret_expires_at"`
+	}
+	if err := json.Unmarshal(text, &more); err != nil {
+		return nil, fmt.Errorf("%w: %w", errBadDocument, err)
+	}
+	methods := append([]string{cmpOr(m.AuthMethod, authNone)}, more.Methods...)
+	switch {
+	case m.ClientID != id:
+		return nil, fmt.Errorf("%w: its client_id is not its address", errBadDocument)
+	case m.ClientName == "":
+		return nil, fmt.Errorf("%w: it has no client_name", errBadDocument)
+	case more.Secret != nil || more.Expires != nil:
+		return nil, fmt.Errorf("%w: it holds a secret", errBadDocument)
+	case !slices.Contains(methods, authNone):
+		return nil, fmt.Errorf("%w: token_endpoint_auth_method: want none", errBadDocument)
+	}
+	return &client{ID: id, Name: m.ClientName, URI: m.ClientURI, Redirects: m.RedirectURIs, Method: authNone, source: fromDocument}, nil
+}

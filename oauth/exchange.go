@@ -1,0 +1,116 @@
+package oauth
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// verifierForm is that of RFC 7636 §4.1.
+var verifierForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
+
+// exchange is the token endpoint (RFC 6749 §3.2).
+func (s *Server) exchange(w http.ResponseWriter, r *http.Request) error {
+	f, werr := readForm(w, r)
+	if werr != nil {
+		return werr
+	}
+	c, err := s.authenticate(r, f)
+	if err != nil {
+		return err
+	}
+	var answer []byte
+	switch f.get("grant_type") {
+	case "authorization_code":
+		answer, err = s.exchangeCode(r, c, f)
+	case "refresh_token":
+		answer, err = s.exchangeRefresh(r, c, f)
+	case "":
+		err = errInvalidRequest("grant_type is missing")
+	default:
+		err = wire(http.StatusBadRequest, "unsupported_grant_type", "want authorization_code or refresh_token")
+	}
+	if err != nil {
+		return err
+	}
+	s.touch(r.Context(), c)
+	writeJSONText(w, http.StatusOK, answer)
+	return nil
+}
+
+func (s *Server) exchangeCode(r *http.Request, c *client, f form) ([]byte, error) {
+	resource, werr := s.namedResource(f)
+	switch {
+	case werr != nil:
+		return nil, werr
+	case f.get("code") == "":
+		return nil, errInvalidRequest("code is missing")
+	case f.get("code_verifier") == "":
+		return nil, errInvalidRequest("code_verifier is missing")
+	case !verifierForm.MatchString(f.get("code_verifier")):
+		return nil, errInvalidGrant("code_verifier is malformed")
+	}
+	code, err := s.mint.parse(kindCode, f.get("code"))
+	if err != nil {
+		return nil, errInvalidGrant("the code is not valid")
+	}
+	return s.grants.redeem(r.Context(), redemption{
+		code: code, client: c.ID, verifier: f.get("code_verifier"), redirect: f.get("redirect_uri"), resource: resource,
+	})
+}
+
+func (s *Server) exchangeRefresh(r *http.Request, c *client, f form) ([]byte, error) {
+	resource, werr := s.namedResource(f)
+	switch {
+	case werr != nil:
+		return nil, werr
+	case f.get("refresh_token") == "":
+		return nil, errInvalidRequest("refresh_token is missing")
+	}
+	t, err := s.mint.parse(kindRefresh, f.get("refresh_token"))
+	if err != nil {
+		return nil, errInvalidGrant("the refresh token is not valid")
+	}
+	scopes := slices.DeleteFunc(strings.Fields(f.get("scope")), func(n string) bool { return n == "offline_access" })
+	slices.Sort(scopes)
+	scopes = slices.Compact(scopes)
+	if len(scopes) == 0 {
+		scopes = nil
+	}
+	return s.grants.refresh(r.Context(), rotation{token: t, client: c.ID, scopes: scopes, resource: resource})
+}
+
+// namedResource is the resource a request names, by its ID; "" if it names none.
+func (s *Server) namedResource(f form) (string, *wireError) {
+	id, werr := f.resource()
+	if werr != nil || id == "" {
+		return "", werr
+	}
+	res := s.resourceByID(id)
+	if res == nil {
+		return "", errInvalidTarget("there is no such resource here")
+	}
+	return res.id, nil
+}
+
+// revocation is the endpoint of RFC 7009. Tokens that are unknown, dead or another
+// client's are answered like those that were revoked (§2.2).
+func (s *Server) revocation(w http.ResponseWriter, r *http.Request) error {
+	f, werr := readForm(w, r)
+	if werr != nil {
+		return werr
+	}
+	c, err := s.authenticate(r, f)
+	if err != nil {
+		return err
+	}
+	if f.get("token") == "" {
+		return errInvalidRequest("token is missing")
+	}
+	if err := s.grants.revokeToken(r.Context(), f.get("token"), c.ID); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}

@@ -1,0 +1,118 @@
+package oauth
+
+import (
+	"net/http"
+
+	json "github.com/go-json-experiment/json"
+)
+
+const (
+	authServerMetadataPath = "/.well-known/oauth-authorization-server"
+	resourceMetadataPath   = "/.well-known/oauth-protected-resource"
+)
+
+// authServerMetadata is the document of RFC 8414 §2, with the members of RFC 9207,
+// RFC 9728 §4 and the draft on client id metadata documents.
+type authServerMetadata struct {
+	Issuer                string   `json:"issuer"`
+	AuthorizationEndpoint string   `json:"authorization_endpoint"`
+	TokenEndpoint         string   `json:"token_endpoint"`
+	RevocationEndpoint    string   `json:"revocation_endpoint"`
+	RegistrationEndpoint  string   `json:"registration_endpoint,omitzero"`
+	ScopesSupported       []string `json:"scopes_supported,omitzero"`
+	ResponseTypes         []string `json:"response_types_supported"`
+	ResponseModes         []string `json:"response_modes_supported"`
+	GrantTypes            []string `json:"grant_types_supported"`
+	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
+	RevocationAuthMethods []string `json:"revocation_endpoint_auth_methods_supported"`
+	ChallengeMethods      []string `json:"code_challenge_methods_supported"`
+	IssInResponse         bool     `json:"authorization_response_iss_parameter_supported"`
+	ClientDocuments       bool     `json:"client_id_metadata_document_supported"`
+	ProtectedResources    []string `json:"protected_resources,omitzero"`
+}
+
+func (s *Server) serveAuthServerMetadata(w http.ResponseWriter, r *http.Request) {
+	methods := []string{"none", "client_secret_basic", "client_secret_post"}
+	m := authServerMetadata{
+		Issuer:                s.provider.Issuer,
+		AuthorizationEndpoint: s.url("/authorize"),
+		TokenEndpoint:         s.url("/token"),
+		RevocationEndpoint:    s.url("/revoke"),
+		ResponseTypes:         []string{"code"},
+		ResponseModes:         []string{"query"},
+		GrantTypes:            []string{"authorization_code", "refresh_token"},
+		ChallengeMethods:      []string{"S256"},
+		IssInResponse:         true,
+		ClientDocuments:       s.documents != nil,
+	}
+	m.TokenAuthMethods, m.RevocationAuthMethods = methods, methods
+	if !s.provider.NoRegistration {
+		m.RegistrationEndpoint = s.url("/register")
+	}
+	seen := map[string]bool{}
+	for _, res := range s.resources {
+		m.ProtectedResources = append(m.ProtectedResources, res.id)
+		for _, name := range res.names() {
+			if !seen[name] {
+				seen[name] = true
+				m.ScopesSupported = append(m.ScopesSupported, name)
+			}
+		}
+	}
+	serveMetadata(w, r, m)
+}
+
+// resourceMetadata is the document of RFC 9728 §2.
+type resourceMetadata struct {
+	Resource             string   `json:"resource"`
+	AuthorizationServers []string `json:"authorization_servers"`
+	ScopesSupported      []string `json:"scopes_supported,omitzero"`
+	BearerMethods        []string `json:"bearer_methods_supported"`
+	ResourceName         string   `json:"resource_name,omitzero"`
+}
+
+func (s *Server) serveResourceMetadata(res *resource) http.HandlerFunc {
+	m := resourceMetadata{
+		Resource:             res.id,
+		AuthorizationServers: []string{s.provider.Issuer},
+		ScopesSupported:      res.names(),
+		BearerMethods:        []string{"header"},
+	}
+	if res.Name != res.id {
+		m.ResourceName = res.Name
+	}
+	return func(w http.ResponseWriter, r *http.Request) { serveMetadata(w, r, m) }
+}
+
+// serveMetadata answers with a document that everyone may read, scripts of any origin
+// included (RFC 9728 §3.1): nothing in it depends on who asks.
+func serveMetadata(w http.ResponseWriter, r *http.Request, document any) {
+	allowAnyOrigin(w.Header())
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions:
+		w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+		w.WriteHeader(http.StatusNoContent)
+		return
+	default:
+		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	body, err := json.Marshal(document)
+	if err != nil {
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Write(body)
+}
+
+// allowAnyOrigin is for answers that carry no cookie and read none.
+func allowAnyOrigin(h http.Header) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, MCP-Protocol-Version")
+	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After")
+	h.Set("Access-Control-Max-Age", "86400")
+}

@@ -1,0 +1,175 @@
+package oauth
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	json "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/causeway-mcp/causeway/store"
+)
+
+const (
+	transactionPrefix = "oauth/transaction/"
+	// transactionTTL is how long a person has to answer one page.
+	transactionTTL = 10 * time.Minute
+	// browserTTL is how long a browser is known in which a consent is remembered.
+	browserTTL = 30 * 24 * time.Hour
+)
+
+// A transaction is an authorization request between two answers of the browser. It is
+// kept sealed under the handle that the browser has to bring, bound to the browser, and
+// good once. Nothing of it is ever read from a form.
+type transaction struct {
+	Request authRequest
+	// Secret is that of the login attempt.
+	Secret string `json:",omitzero"`
+	// Remember is set when the person ticked it on the consent page.
+	Remember bool `json:",omitzero"`
+	// Presumed is the user whose remembered consent let the page be skipped.
+	Presumed string `json:",omitzero"`
+	// Person is set once somebody has signed in.
+	Person *signedIn `json:",omitzero"`
+}
+
+// signedIn is a Person whose props are encoded.
+type signedIn struct {
+	ID    string
+	Name  string
+	Props jsontext.Value
+}
+
+// authRequest is a checked authorization request (RFC 6749 §4.1.1).
+type authRequest struct {
+	Client     string
+	ClientName string
+	Redirect   string
+	State      string `json:",omitzero"`
+	Challenge  string
+	Resource   string
+	Scopes     []string
+}
+
+type keptTransaction struct {
+	MAC     []byte
+	Browser []byte // hash of the cookie
+	Sealed  []byte
+}
+
+// errLost says that there is no such transaction for this browser: it is over, was
+// answered before, or began elsewhere.
+var errLost = errors.New("oauth: no such sign-in under way in this browser")
+
+// begin keeps a transaction and returns the handle.
+func (s *Server) begin(ctx context.Context, k kind, browser string, t *transaction) (token, error) {
+	handle := s.mint.issue(k, newID())
+	plain, err := json.Marshal(t)
+	if err != nil {
+		return token{}, fmt.Errorf("oauth: encoding a sign-in: %w", err)
+	}
+	value, err := json.Marshal(keptTransaction{
+		MAC: handle.mac(), Browser: browserHash(browser), Sealed: seal(handle.sealingKey("transaction"), plain, "transaction", handle.id),
+	})
+	if err != nil {
+		return token{}, fmt.Errorf("oauth: encoding a sign-in: %w", err)
+	}
+	_, err = s.records.Put(ctx, transactionPrefix+handle.id, value, 0, &store.PutOptions{TTL: transactionTTL})
+	if err != nil {
+		return token{}, fmt.Errorf("%w: writing a sign-in: %w", ErrUnavailable, err)
+	}
+	return handle, nil
+}
+
+// take ends a transaction and returns it, to exactly one caller. Another browser gets
+// errLost and ends nothing.
+func (s *Server) take(ctx context.Context, k kind, text, browser string) (*transaction, error) {
+	handle, err := s.mint.parse(k, text)
+	if err != nil || browser == "" {
+		return nil, errLost
+	}
+	r, err := s.records.Get(ctx, transactionPrefix+handle.id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errLost
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading a sign-in: %w", ErrUnavailable, err)
+	}
+	var kept keptTransaction
+	if err := json.Unmarshal(r.Value, &kept); err != nil {
+		return nil, fmt.Errorf("oauth: decoding a sign-in: %w", err)
+	}
+	if !handle.is(kept.MAC) || !hmac.Equal(kept.Browser, browserHash(browser)) {
+		return nil, errLost
+	}
+	plain, err := unseal(handle.sealingKey("transaction"), kept.Sealed, "transaction", handle.id)
+	if err != nil {
+		return nil, err
+	}
+	t := new(transaction)
+	if err := json.Unmarshal(plain, t); err != nil {
+		return nil, fmt.Errorf("oauth: decoding a sign-in: %w", err)
+	}
+	err = s.records.Delete(ctx, r.Key, r.Revision)
+	switch {
+	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound):
+		return nil, errLost // somebody else was faster
+	case err != nil:
+		return nil, fmt.Errorf("%w: ending a sign-in: %w", ErrUnavailable, err)
+	}
+	return t, nil
+}
+
+// browserHash is what is kept of a browser's cookie.
+func browserHash(cookie string) []byte {
+	sum := sha256.Sum256([]byte(cookie))
+	return sum[:]
+}
+
+// cookieName is that of the browser's cookie. With https it is bound to this host (RFC
+// 6265bis §4.1.3.2); loopback ports share cookies, so there the port is in the name.
+func (s *Server) cookieName() string {
+	if s.secure {
+		return "__Host-causeway"
+	}
+	return "causeway-" + s.issuer.Port()
+}
+
+// browser is the cookie that the browser brought; "" if it brought none of ours, or more
+// than one.
+func (s *Server) browser(r *http.Request) string {
+	cookies := r.CookiesNamed(s.cookieName())
+	if len(cookies) != 1 {
+		return ""
+	}
+	if b, err := secretEncoding.DecodeString(cookies[0].Value); err != nil || len(b) != randomSize {
+		return ""
+	}
+	return cookies[0].Value
+}
+
+// knowBrowser makes sure that the browser has a cookie.
+func (s *Server) knowBrowser(w http.ResponseWriter, r *http.Request) string {
+	if b := s.browser(r); b != "" {
+		return b
+	}
+	b := make([]byte, randomSize)
+	rand.Read(b)
+	cookie := base64.RawURLEncoding.EncodeToString(b)
+	s.setBrowser(w, cookie, 0)
+	return cookie
+}
+
+func (s *Server) setBrowser(w http.ResponseWriter, cookie string, ttl time.Duration) {
+	http.SetCookie(w, &http.Cookie{
+		Name: s.cookieName(), Value: cookie, Path: "/", MaxAge: int(ttl / time.Second),
+		Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
