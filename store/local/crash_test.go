@@ -110,16 +110,21 @@ func (c *crashing) verify() error {
 	return nil
 }
 
-// survive crashes once within a life and once or more within recoveries.
-func (c *crashing) survive(crashAt int, power bool) error {
-	for life, at := range []int{crashAt, 1 + crashAt%17, 1 + crashAt%61} {
+// survive crashes once within a life and then within recoveries or soon after.
+// power says which of the crashes are power failures, the others are kills.
+func (c *crashing) survive(crashAt int, power func(life int) bool) error {
+	for life, at := range []int{crashAt, 1 + crashAt%17, 1 + crashAt%61, 1 + crashAt%113} {
 		if err := c.run(at, 120); err != nil {
 			return fmt.Errorf("life %d: %w", life, err)
 		}
-		c.disk.Restart(power)
+		c.disk.Restart(power(life))
 	}
 	return c.verify()
 }
+
+func always(int) bool       { return true }
+func never(int) bool        { return false }
+func everyOther(n int) bool { return n%2 == 1 }
 
 func TestNothingIsLostAtAnyCrashPoint(t *testing.T) {
 	total := workOps(t)
@@ -127,8 +132,13 @@ func TestNothingIsLostAtAnyCrashPoint(t *testing.T) {
 	for _, mode := range []struct {
 		name  string
 		sync  Sync
-		power bool
-	}{{"power failure", PowerSafe, true}, {"kill", PowerSafe, false}, {"kill of a crash-safe store", CrashSafe, false}} {
+		power func(int) bool
+	}{
+		{"power failure", PowerSafe, always},
+		{"kill", PowerSafe, never},
+		{"kill and then power failure", PowerSafe, everyOther},
+		{"kill of a crash-safe store", CrashSafe, never},
+	} {
 		t.Run(mode.name, func(t *testing.T) {
 			acked := 0
 			for i := range n {
@@ -183,7 +193,7 @@ func TestTheHarnessNoticesAcknowledgementsBeforeSync(t *testing.T) {
 		opts := *small()
 		opts.breakAckBeforeSync = true
 		c := newCrashing(uint64(i), opts)
-		if err := c.survive(40+5*i, true); err != nil {
+		if err := c.survive(40+5*i, always); err != nil {
 			t.Logf("noticed in round %d: %v", i, err)
 			return
 		}

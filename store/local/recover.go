@@ -43,6 +43,9 @@ func (s *Store) recover() (logTail, error) {
 	if err := r.finish(); err != nil {
 		return logTail{}, err
 	}
+	if err := s.keepFound(c, tail); err != nil {
+		return logTail{}, fmt.Errorf("making what was found durable: %w", err)
+	}
 	s.records.ForgetChanges(tail.lsn)
 	s.tail = tail
 	s.dirty = r.frames
@@ -53,6 +56,21 @@ func (s *Store) recover() (logTail, error) {
 	s.log.Debug("data directory opened", "dir", s.disk.Path("."), "records", s.records.Len(), "objects", len(s.objects),
 		"replayed", r.frames, "took", time.Since(began))
 	return tail, nil
+}
+
+// keepFound makes durable what was read. A process that was killed may have left
+// names and its last batch in the page cache only; whatever is built on them from
+// here on must not outlast them.
+func (s *Store) keepFound(c *catalogue, tail logTail) error {
+	for _, dir := range []string{".", "blob", "pack", "log"} {
+		if err := s.disk.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	if seg := c.segments[uint32(tail.segment)]; seg != nil {
+		return seg.file.f.Sync()
+	}
+	return nil
 }
 
 // catalogue is what lies in the directory.

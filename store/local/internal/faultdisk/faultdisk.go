@@ -124,17 +124,20 @@ func (d *Disk) used() int64 {
 	return n
 }
 
-// Restart brings the machine up again. After a power failure only what was
-// synced is sure to be there; of the rest any part may be, in pieces. Without
-// one, as after a kill, everything that happened is there.
+// Restart makes the disk usable again. After a power failure only what was
+// synced is sure to be there; of the rest any part may be, in pieces. After a
+// mere kill everything that happened is there, but what was not synced can still
+// be lost by a power failure later.
 func (d *Disk) Restart(powerFailure bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if powerFailure {
-		d.loseNames()
-		for _, i := range d.inodes() {
-			i.lose(d.rnd)
-		}
+	d.crashed, d.locked, d.crashAt, d.syncErr = false, false, 0, nil
+	if !powerFailure {
+		return
+	}
+	d.loseNames()
+	for _, i := range d.inodes() {
+		i.lose(d.rnd)
 	}
 	d.pending = nil
 	d.durable = make(map[string]*inode)
@@ -142,7 +145,6 @@ func (d *Disk) Restart(powerFailure bool) {
 		d.durable[name] = i
 		i.durable, i.pending = slices.Clone(i.data), nil
 	}
-	d.crashed, d.locked, d.crashAt, d.syncErr = false, false, 0, nil
 }
 
 func (d *Disk) inodes() map[*inode]*inode {
