@@ -3,9 +3,11 @@ package local
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -184,6 +186,9 @@ func BenchmarkHibernated(b *testing.B) {
 			runtime.GC()
 			runtime.ReadMemStats(&after)
 			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "B-RAM/object")
+			p50, p99 := wakeTimes(b, s, n)
+			b.ReportMetric(float64(p50.Microseconds()), "µs-load-p50")
+			b.ReportMetric(float64(p99.Microseconds()), "µs-load-p99")
 			s.Close()
 			b.ReportMetric(float64(diskUse(b, dir))/float64(n), "B-disk/object")
 			if err := os.Remove(filepath.Join(dir, indexFile)); err != nil {
@@ -196,6 +201,24 @@ func BenchmarkHibernated(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// wakeTimes loads objects at random.
+func wakeTimes(b *testing.B, s *Store, n int) (p50, p99 time.Duration) {
+	rnd := rand.New(rand.NewPCG(1, 1))
+	times := make([]time.Duration, 20_000)
+	for i := range times {
+		id := store.ObjectID{Kind: "counter", ID: fmt.Sprintf("%032x", rnd.IntN(n))}
+		began := time.Now()
+		for _, err := range s.Load(context.Background(), id) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		times[i] = time.Since(began)
+	}
+	slices.Sort(times)
+	return times[len(times)/2], times[len(times)*99/100]
 }
 
 func fillObjects(b *testing.B, s *Store, n int) {
