@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/klauspost/compress/s2"
 
@@ -235,7 +234,7 @@ func (l *live) fill(ctx context.Context, m *memory, image []byte) error {
 func (l *live) importedDatabase(ctx context.Context, body *fields, path string, image []byte) ([]store.Blob, error) {
 	if l.host.engine.Exclusive() {
 		body.add(fieldBase, nil)
-		return nil, syncFile(path)
+		return nil, sqlwal.SyncFile(path)
 	}
 	b, err := l.host.engine.PutBlob(ctx, l.id, bytes.NewReader(s2.Encode(nil, image)))
 	if err != nil {
@@ -243,12 +242,4 @@ func (l *live) importedDatabase(ctx context.Context, body *fields, path string, 
 	}
 	body.add(fieldImage, []byte{0})
 	return []store.Blob{b}, nil
-}
-
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

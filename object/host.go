@@ -74,6 +74,7 @@ type Host struct {
 	clock   wakeClock
 	started atomic.Bool   // alarms and jobs run
 	tasks   chan struct{} // one element per running task
+	flushes chan struct{} // one element while a database file is made part of a snapshot
 }
 
 // definition is a kind without its type parameter.
@@ -103,6 +104,7 @@ func NewHost(engine store.Engine, opts *Options) (*Host, error) {
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.clock.wake, h.clock.max = make(chan struct{}, 1), maxWakes
+	h.flushes = make(chan struct{}, 1)
 	h.tasks = make(chan struct{}, h.opts.MaxTasks)
 	h.wg.Go(h.sweepIdle)
 	return h, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type live struct {
 	entries int   // in the journal since the last snapshot
 	bytes   int64 // of those
 	wakeAt  time.Time
+	jitter  int // entries more before a snapshot, so that objects that began together do not flush together
 
 	db      *sqlwal.DB // opens the file when it is used
 	order   int64      // of tasks made in the same nanosecond
@@ -68,6 +70,7 @@ func newLive(h *Host, id store.ObjectID, def *definition) *live {
 		ready: make(chan struct{}), turn: make(chan struct{}, 1), gone: make(chan struct{})}
 	l.db = sqlwal.New(owner{l}, h.path(id), sqlwal.Options{
 		MaxCommit: h.opts.MaxCommit, MaxPages: uint32(min(h.opts.MaxDatabase/sqlwal.PageSize, 1<<31)), Opened: l.opened})
+	l.jitter = rand.IntN(h.limits.databaseEntries)
 	l.touch()
 	return l
 }
@@ -448,7 +451,7 @@ var usualLimits = limits{
 func (l *live) overdue() bool {
 	m := &l.host.limits
 	if l.hasSQL {
-		return l.entries > m.databaseEntries || l.bytes > m.databaseBytes
+		return l.entries > m.databaseEntries+l.jitter || l.bytes > m.databaseBytes
 	}
 	return l.entries > m.snapshotEntries || l.bytes > m.snapshotBytes
 }
@@ -476,6 +479,12 @@ func (l *live) compact() {
 		l.compacting = false
 		l.mu.Unlock()
 	}()
+	select {
+	case l.host.flushes <- struct{}{}: // one flush of a file at a time leaves the disk to the log
+		defer func() { <-l.host.flushes }()
+	case <-l.host.ctx.Done():
+		return
+	}
 	if err := l.enter(l.host.ctx); err != nil {
 		return
 	}

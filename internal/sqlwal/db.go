@@ -118,6 +118,7 @@ type DB struct {
 	mu    sync.Mutex // one goroutine at a time inside SQLite; a unit may have several
 	conn  *conn      // nil while closed
 	clean bool       // the file is what the journal says: it was closed so in this life
+	named bool       // the file's name is durable; needs the turn
 
 	poolMu sync.Mutex
 	pool   *sql.DB
@@ -263,9 +264,22 @@ func (d *DB) Sync(ctx context.Context) error {
 	if err := d.Checkpoint(ctx); err != nil {
 		return err
 	}
-	for _, path := range []string{d.path, filepath.Dir(d.path), filepath.Dir(filepath.Dir(d.path))} {
-		if err := syncPath(path); err != nil {
-			return fmt.Errorf("make the database file durable: %w", err)
+	sync := SyncFile
+	if d.named { // a name needs flushing once
+		sync = syncPath
+	}
+	if err := sync(d.path); err != nil {
+		return err
+	}
+	d.named = true
+	return nil
+}
+
+// SyncFile makes a database file, its name and its directory's name durable.
+func SyncFile(path string) error {
+	for _, p := range []string{path, filepath.Dir(path), filepath.Dir(filepath.Dir(path))} {
+		if err := syncPath(p); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -277,7 +291,10 @@ func syncPath(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("make the database file durable: %w", err)
+	}
+	return nil
 }
 
 // Discard closes the database and drops what is not checkpointed. Needs the turn.

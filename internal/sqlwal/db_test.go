@@ -1,6 +1,7 @@
 package sqlwal
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -156,9 +157,12 @@ func TestStatementsThatWouldEscapeTheJournalAreRefused(t *testing.T) {
 	if contents(t, j.db.path) != base || j.len() != entries {
 		t.Error("a refused statement has changed something")
 	}
-	var why *RefusedError
-	if _, err := j.db.SQL().Exec("ATTACH 'x' AS y"); !errors.As(err, &why) || why.What != "ATTACH" {
-		t.Errorf("the refusal does not say why: %v", err)
+	for _, what := range []string{"ATTACH", "DETACH", "SAVEPOINT", "BEGIN", "PRAGMA journal_mode"} {
+		text := map[string]string{"ATTACH": "ATTACH 'x' AS y", "DETACH": "DETACH main", "SAVEPOINT": "SAVEPOINT a", "PRAGMA journal_mode": "PRAGMA journal_mode=OFF"}[what]
+		var why *RefusedError
+		if _, err := j.db.SQL().Exec(cmp.Or(text, what)); !errors.As(err, &why) || why.What != what {
+			t.Errorf("the refusal of %s does not say why: %v", what, err)
+		}
 	}
 	j.exec("INSERT INTO t VALUES(1)")
 }
@@ -384,6 +388,28 @@ func TestTheBaseNeverHoldsUnacknowledgedFrames(t *testing.T) {
 	j.exec("INSERT INTO t VALUES('later')")
 	if got := one[string](t, j.rebuilt(), "SELECT group_concat(v) FROM t"); got != "acknowledged,later" {
 		t.Errorf("rebuilt: %q", got)
+	}
+}
+
+func TestAWALThatADeadProcessLeftIsNotReplayed(t *testing.T) {
+	j := newJournal(t, Options{})
+	j.exec("CREATE TABLE t(v)")
+	j.refuse = errors.New("the process dies before the append")
+	if _, err := j.db.SQL().Exec("INSERT INTO t VALUES('unacknowledged')"); err == nil {
+		t.Fatal("no error")
+	}
+	wal := contents(t, j.db.path+"-wal")
+	next := newJournal(t, Options{}) // the next process
+	next.entries = j.entries
+	if err := Rebuild(next.db.path, true, next.changes(0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(next.db.path+"-wal", []byte(wal), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next.db.clean = true // even if somebody thought that the file needs no rebuilding
+	if n := one[int](t, next.db.SQL(), "SELECT count(*) FROM t"); n != 0 {
+		t.Errorf("%d unacknowledged rows came back", n)
 	}
 }
 
