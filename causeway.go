@@ -35,6 +35,14 @@ func AddTool[In, Out any](s *mcp.Server, t *mcp.Tool, h mcp.ToolHandlerFor[In, O
 	mcphttp.AddTool(s, t, h)
 }
 
+// AddTask adds a typed tool whose calls become tasks for clients of 2026-07-28 that
+// declare the Tasks extension: they get an id at once and ask for the state when they
+// like. For all other clients it is a tool that takes its time. The rules of handlers
+// are those of [mcphttp.AddTask].
+func AddTask[In, Out any](s *mcp.Server, t *mcp.Tool, h mcp.ToolHandlerFor[In, Out], opts mcphttp.TaskOptions) {
+	mcphttp.AddTask(s, t, h, opts)
+}
+
 // Elicit asks the person on the other side. It works in every protocol era, inside
 // a handler and with the handler's ctx.
 //

@@ -24,6 +24,7 @@ const guide = `# The demo server
 - add, report, weather: plain tools. weather mirrors an argument in a header (2026-07-28).
 - count: state, by session or by handle.
 - bake: progress, and something to cancel; demo://kitchen shows what came of it.
+- roast: a task, for clients that declare the Tasks extension.
 - book_table, haiku, roots: tools that ask their client.
 - picture: an image. say: a log message. surprise: changes the list of tools.
 - post_note: changes demo://board, to which one can subscribe.

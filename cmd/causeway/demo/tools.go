@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/causeway-mcp/causeway"
+	"github.com/causeway-mcp/causeway/mcphttp"
 	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -24,6 +25,9 @@ func (d *demo) addTools(s *mcp.Server) {
 	causeway.AddTool(s, &mcp.Tool{
 		Name: "bake", Description: "Bakes a cake step by step, reporting progress. It can be cancelled.",
 	}, d.kitchen.bake)
+	causeway.AddTask(s, &mcp.Tool{
+		Name: "roast", Description: "Roasts a duck. For clients that declare the Tasks extension this is a task: they get an id at once and come back for the duck.",
+	}, d.kitchen.roast, mcphttp.TaskOptions{TTL: 10 * time.Minute, Poll: 500 * time.Millisecond})
 	causeway.AddTool(s, &mcp.Tool{
 		Name: "report", Description: "Writes a long report, after a while if you like: up to 1 MiB and 30 seconds.", Annotations: readOnly,
 	}, report)
