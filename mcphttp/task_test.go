@@ -434,7 +434,7 @@ func TestQuestionsOfATaskWaitForTheirAnswers(t *testing.T) {
 		third, err := askName(ctx)
 		return fmt.Sprint(names[0], ", ", names[1], ", ", third), errors.Join(errs[0], errs[1], err)
 	})
-	_, url := serve(t, s, nil)
+	h, url := serve(t, s, nil)
 	k := newTasker(t, url)
 	id := k.create("two", "")
 	keys := k.asking(id, 2)
@@ -474,6 +474,9 @@ func TestQuestionsOfATaskWaitForTheirAnswers(t *testing.T) {
 	}
 	answer(keys[0], `{"action":"accept","content":{"name":"late"}}`)
 	stillAsks(third)
+	if rec, _, err := h.readTask(t.Context(), id, ""); err != nil || len(rec.Answers) != 0 {
+		t.Errorf("answers that arrived are still kept: %v %v", rec, err)
+	}
 	answer(third, `{"action":"accept","content":{"name":"C"}}`)
 	if got := k.until(id, "completed"); got.text() != "accept A, decline <nil>, accept C" {
 		t.Errorf("%q", got.text())
@@ -573,6 +576,9 @@ func (unflushable) Flush(context.Context) error { return errors.New("disk gone")
 func TestATaskTellsNothingThatIsNotDurable(t *testing.T) {
 	s := plainServer()
 	addTask(s, "write", TaskOptions{}, func(ctx context.Context) (string, error) {
+		if !effect.CallOf(ctx).Gated() {
+			t.Error("writes of a task wait for the disk one by one")
+		}
 		effect.CallOf(ctx).Touch(unflushable{})
 		return "written", nil
 	})
