@@ -34,6 +34,7 @@ type authorizer struct {
 	trusted bool          // our own statements: BEGIN, COMMIT, the checkpoint, VACUUM
 	inTx    bool          // inside a transaction of ours, where a savepoint cannot end it
 	writes  bool          // the statement being compiled changes the database
+	nests   bool          // it is a SAVEPOINT or the end of one
 	refused *RefusedError // why the last one was refused
 }
 
@@ -53,9 +54,9 @@ func (a *authorizer) decide(action sqlite.AuthorizerActionCode, arg1, arg2, data
 		return a.refuse(arg1, "transactions are begun with BeginTx or Tx and ended by them, so that each is journalled")
 	case sqlite.AuthSavepoint:
 		if !a.inTx {
-			return a.refuse("SAVEPOINT", "outside a transaction it would begin one that is not journalled")
+			return a.refuse(loneSavepoint.What, loneSavepoint.Reason)
 		}
-		a.writes = true
+		a.writes, a.nests = true, true
 		return sqlite.AuthorizerOK
 	case sqlite.AuthAttach:
 		return a.refuse("ATTACH", "other files are not part of the object (VACUUM is a method: Vacuum)")
@@ -92,9 +93,11 @@ func (a *authorizer) refuse(what, reason string) sqlite.AuthorizerReturnCode {
 	return sqlite.AuthorizerDeny
 }
 
+var loneSavepoint = &RefusedError{What: "SAVEPOINT", Reason: "outside a transaction it would begin one that is not journalled"}
+
 // compile runs prepare and reports what the authorizer saw.
 func (a *authorizer) compile(prepare func() error) (writes bool, err error) {
-	a.writes, a.refused = false, nil
+	a.writes, a.nests, a.refused = false, false, nil
 	err = prepare()
 	if err != nil && a.refused != nil {
 		return false, a.refused

@@ -313,6 +313,7 @@ type statement struct {
 	text   string
 	stmt   driver.Stmt
 	writes bool // or may write: it runs inside a transaction
+	nests  bool // a SAVEPOINT or the end of one
 }
 
 const (
@@ -324,7 +325,11 @@ const (
 func (c *conn) statement(ctx context.Context, text string) (st *statement, release func(), err error) {
 	if at, ok := c.byText[text]; ok {
 		c.recent.MoveToFront(at)
-		return at.Value.(*statement), func() {}, nil
+		st = at.Value.(*statement)
+		if st.nests && !c.inTx { // it was compiled where it was allowed
+			return nil, nil, loneSavepoint
+		}
+		return st, func() {}, nil
 	}
 	st = &statement{text: text}
 	st.writes, err = c.auth.compile(func() (err error) {
@@ -334,6 +339,7 @@ func (c *conn) statement(ctx context.Context, text string) (st *statement, relea
 	if err != nil {
 		return nil, nil, err
 	}
+	st.nests = c.auth.nests
 	if isScript(text) { // the driver has compiled its first statement only
 		st.writes = true
 		return st, func() { _ = st.stmt.Close() }, nil
