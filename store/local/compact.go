@@ -362,10 +362,15 @@ func (s *Store) writePack(inputs []*dataFile) (*dataFile, error) {
 	}
 	keep = keep || h.end > page
 	if err == nil && keep {
-		err = s.finishPack(f, &h, name)
+		err = s.finishPack(f, &h)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil && keep {
+		f, err = s.publish("pack", name+".tmp", name)
 	}
 	if err != nil || !keep {
-		f.Close()
 		s.disk.Remove(name + ".tmp")
 		if err != nil {
 			return nil, fmt.Errorf("writing %s: %w", s.disk.Path(name), s.full(err))
@@ -379,7 +384,8 @@ func (s *Store) writePack(inputs []*dataFile) (*dataFile, error) {
 	return d, nil
 }
 
-func (s *Store) finishPack(f disk.File, h *packHead, name string) error {
+// finishPack makes the contents of the pack durable.
+func (s *Store) finishPack(f disk.File, h *packHead) error {
 	if _, err := f.WriteAt(h.encode(s.seed), 0); err != nil {
 		return err
 	}
@@ -388,13 +394,7 @@ func (s *Store) finishPack(f disk.File, h *packHead, name string) error {
 	if err := s.logReaches(s.lastGiven()); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := s.disk.Rename(name+".tmp", name); err != nil {
-		return err
-	}
-	return s.disk.SyncDir("pack")
+	return f.Sync()
 }
 
 // logReaches waits until the log is on the disk up to lsn.
@@ -599,14 +599,8 @@ func (s *Store) syncNames() error {
 func (s *Store) renumber(d *dataFile) (spare, error) {
 	sp := spare{number: s.fileNumber(), size: d.size}
 	sp.name = segmentName(sp.number)
-	if err := s.disk.Rename(d.name, sp.name); err != nil {
-		return spare{}, err
-	}
-	if err := s.disk.SyncDir("log"); err != nil {
-		return spare{}, err
-	}
-	f, err := s.disk.Open(sp.name, os.O_RDWR)
-	sp.f = f
+	var err error
+	sp.f, err = s.publish("log", d.name, sp.name)
 	return sp, err
 }
 

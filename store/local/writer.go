@@ -385,19 +385,29 @@ func (s *Store) makeSpare(size int64) (spare, error) {
 		return spare{}, s.full(err)
 	}
 	err = fill(f, size)
-	if err == nil {
-		err = s.disk.Rename(tmp, sp.name)
+	if cerr := f.Close(); err == nil {
+		err = cerr
 	}
 	if err == nil {
-		err = s.disk.SyncDir("log")
+		sp.f, err = s.publish("log", tmp, sp.name)
 	}
 	if err != nil {
-		f.Close()
 		s.disk.Remove(tmp)
 		return spare{}, s.full(err)
 	}
-	sp.f = f
 	return sp, nil
+}
+
+// publish gives a finished, closed file its name, durably, and opens it. (Not
+// every system renames open files.)
+func (s *Store) publish(dir, from, to string) (disk.File, error) {
+	if err := s.disk.Rename(from, to); err != nil {
+		return nil, err
+	}
+	if err := s.disk.SyncDir(dir); err != nil {
+		return nil, err
+	}
+	return s.disk.Open(to, os.O_RDWR)
 }
 
 // fill writes zeros and makes them durable.
