@@ -1,0 +1,201 @@
+// Package oidc signs people in at any OpenID Connect issuer: Google, Microsoft Entra,
+// Okta, Auth0, Keycloak and others.
+package oidc
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+
+	"github.com/causeway-mcp/causeway/oauth"
+)
+
+// timeout bounds what the issuer is asked within one request of a person.
+const timeout = 10 * time.Second
+
+// Google is the issuer of Google accounts.
+const Google = "https://accounts.google.com"
+
+// A Login signs people in at an OpenID Connect issuer, with the code flow, PKCE and a
+// nonce. At the issuer, register the provider's URL with /callback as redirect URI.
+type Login struct {
+	// Issuer is the URL of the issuer. Its metadata are read at the first sign-in.
+	Issuer string
+	// ClientID and ClientSecret are what the issuer gave. Secret may be empty.
+	ClientID, ClientSecret string
+	// Scopes are asked for besides "openid". Nil is "profile" and "email".
+	Scopes []string
+	// AuthParams are sent along with the authorization request, "prompt" for instance.
+	AuthParams map[string]string
+	// Person makes the person from what the issuer said. It may refuse with
+	// oauth.ErrNotAllowed. Nil makes one with [Claims] as props. In any case the person's
+	// ID, if empty, is that of the issuer and its subject: the one pair that never
+	// changes hands (OIDC Core §5.7).
+	Person func(ctx context.Context, a *Answer) (*oauth.Person, error)
+	// Client is the HTTP client for the issuer. Nil is one with a time limit.
+	Client *http.Client
+
+	mu       sync.Mutex
+	provider *oidc.Provider
+}
+
+// Claims are the props of a person when Login.Person is nil.
+type Claims struct {
+	Subject       string `json:"sub"`
+	Name          string `json:"name"`
+	Email         string `json:"email"`
+	EmailVerified bool   `json:"email_verified"`
+}
+
+// An Answer is what the issuer said.
+type Answer struct {
+	// IDToken has been verified: signature, issuer, audience, expiry and nonce.
+	IDToken *oidc.IDToken
+	// Token are the tokens for the issuer's own APIs. Keep of them in Person.Props what
+	// handlers need.
+	Token *oauth2.Token
+}
+
+// Start implements oauth.Login.
+func (l *Login) Start(w http.ResponseWriter, r *http.Request, a *oauth.Attempt) error {
+	config, _, err := l.config(r.Context(), a)
+	if err != nil {
+		return err
+	}
+	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(a.Secret), oidc.Nonce(nonce(a))}
+	for name, value := range l.AuthParams {
+		options = append(options, oauth2.SetAuthURLParam(name, value))
+	}
+	http.Redirect(w, r, config.AuthCodeURL(a.State, options...), http.StatusSeeOther)
+	return nil
+}
+
+// nonce ties the ID token to the attempt. The secret itself is the PKCE verifier and
+// must not be seen in the browser.
+func nonce(a *oauth.Attempt) string {
+	sum := sha256.Sum256([]byte("nonce " + a.Secret))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// Finish implements oauth.Login.
+func (l *Login) Finish(r *http.Request, a *oauth.Attempt) (*oauth.Person, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	code, err := answeredCode(r, l.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	config, provider, err := l.config(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	ctx = oidc.ClientContext(ctx, l.client())
+	token, err := config.Exchange(ctx, code, oauth2.VerifierOption(a.Secret))
+	if err != nil {
+		return nil, fmt.Errorf("exchanging the code at %s: %w", l.Issuer, withoutBody(err))
+	}
+	raw, _ := token.Extra("id_token").(string)
+	if raw == "" {
+		return nil, fmt.Errorf("%s sent no ID token", l.Issuer)
+	}
+	id, err := provider.Verifier(&oidc.Config{ClientID: l.ClientID}).Verify(ctx, raw)
+	if err != nil {
+		return nil, fmt.Errorf("verifying the ID token of %s: %w", l.Issuer, err)
+	}
+	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(nonce(a))) != 1 {
+		return nil, fmt.Errorf("the ID token of %s is for another sign-in", l.Issuer)
+	}
+	return l.person(ctx, &Answer{IDToken: id, Token: token})
+}
+
+// answeredCode reads the answer in the address, and checks who gave it if it says so
+// (RFC 9207).
+func answeredCode(r *http.Request, issuer string) (string, error) {
+	q := r.URL.Query()
+	switch {
+	case q.Has("iss") && q.Get("iss") != issuer:
+		return "", errors.New("the answer comes from another issuer")
+	case q.Get("error") == "access_denied":
+		return "", oauth.ErrDenied
+	case q.Get("error") != "":
+		return "", fmt.Errorf("%s answered with an error", issuer) // its text is anybody's
+	case len(q["code"]) != 1:
+		return "", fmt.Errorf("%s answered without a code", issuer)
+	}
+	return q.Get("code"), nil
+}
+
+// withoutBody drops what the issuer wrote beside the error code: it may repeat secrets.
+func withoutBody(err error) error {
+	var e *oauth2.RetrieveError
+	if errors.As(err, &e) {
+		return fmt.Errorf("status %d, %q", e.Response.StatusCode, e.ErrorCode)
+	}
+	return err
+}
+
+func (l *Login) person(ctx context.Context, answer *Answer) (*oauth.Person, error) {
+	build := l.Person
+	if build == nil {
+		build = fromClaims
+	}
+	p, err := build(ctx, answer)
+	if err != nil {
+		return nil, err
+	}
+	if p.ID == "" {
+		p.ID = answer.IDToken.Issuer + "#" + answer.IDToken.Subject
+	}
+	return p, nil
+}
+
+func fromClaims(_ context.Context, a *Answer) (*oauth.Person, error) {
+	var c Claims
+	if err := a.IDToken.Claims(&c); err != nil {
+		return nil, fmt.Errorf("reading the claims of an ID token: %w", err)
+	}
+	name := c.Name
+	if name == "" {
+		name = c.Email
+	}
+	return &oauth.Person{Name: name, Props: c}, nil
+}
+
+func (l *Login) client() *http.Client {
+	if l.Client != nil {
+		return l.Client
+	}
+	return &http.Client{Timeout: timeout}
+}
+
+// config reads the issuer's metadata at the first sign-in, and again until that worked.
+func (l *Login) config(ctx context.Context, a *oauth.Attempt) (*oauth2.Config, *oidc.Provider, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.provider == nil {
+		// The provider keeps the context for fetching keys later: it must not end with
+		// this request.
+		p, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), l.client()), l.Issuer)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the metadata of %s: %w", l.Issuer, err)
+		}
+		l.provider = p
+	}
+	scopes := l.Scopes
+	if scopes == nil {
+		scopes = []string{"profile", "email"}
+	}
+	return &oauth2.Config{
+		ClientID: l.ClientID, ClientSecret: l.ClientSecret, Endpoint: l.provider.Endpoint(), RedirectURL: a.Callback,
+		Scopes: append([]string{oidc.ScopeOpenID}, scopes...),
+	}, l.provider, nil
+}
