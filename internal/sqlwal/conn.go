@@ -27,6 +27,7 @@ type conn struct {
 	commits int  // by SQLite's own count; one that we did not ask for must not pass unseen
 	rolled  bool // the transaction in progress was rolled back, by us or by SQLite
 	inTx    bool
+	before  int // pages SQLite had written when the transaction began
 	statements
 }
 
@@ -39,6 +40,7 @@ type rawConn interface {
 	RegisterAuthorizer(sqlite.AuthorizerFn) error
 	RegisterCommitHook(sqlite.CommitHookFn)
 	RegisterRollbackHook(sqlite.RollbackHookFn)
+	sqlite.DBStatus
 	Serialize() ([]byte, error)
 }
 
@@ -129,6 +131,10 @@ func (c *conn) Begin() error {
 	if err := c.own(c.begin); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	var err error
+	if c.before, err = c.written(); err != nil {
+		return broken(err)
+	}
 	c.inTx, c.auth.inTx = true, true
 	return nil
 }
@@ -142,20 +148,6 @@ func (c *conn) Rollback() error {
 	if !c.rolled { // otherwise SQLite did it already
 		if err := c.own(c.rollback); err != nil {
 			return broken(fmt.Errorf("rollback: %w", err))
-		}
-	}
-	return c.cutSpill()
-}
-
-// cutSpill removes what a rolled-back transaction had spilled, so that it is not counted as pending later.
-func (c *conn) cutSpill() error {
-	info, err := c.tail.file.Stat()
-	if err != nil {
-		return broken(err)
-	}
-	if info.Size() > max(c.tail.off, walHeader) {
-		if err := os.Truncate(c.path+"-wal", c.tail.off); err != nil {
-			return broken(err)
 		}
 	}
 	return nil
@@ -191,14 +183,20 @@ func (c *conn) Commit(limit int) (*Change, error) {
 // checkPending refuses a transaction that has grown over the limit before SQLite makes it a fact. What is
 // pending is in SQLite's cache until that overflows (cacheBytes); the rest it has spilled into the -wal.
 func (c *conn) checkPending(limit int) error {
-	info, err := c.tail.file.Stat()
+	written, err := c.written()
 	if err != nil {
 		return broken(err)
 	}
-	if spilled := info.Size() - c.tail.off; spilled > 0 && spilled+cacheBytes > int64(limit) {
+	if spilled := (written - c.before) * PageSize; spilled > 0 && spilled+cacheBytes > limit {
 		return &TooLargeError{Limit: limit}
 	}
 	return nil
+}
+
+// written counts the pages that SQLite has written since the connection began.
+func (c *conn) written() (int, error) {
+	n, _, err := c.raw.Status(sqlite.DBStatusCacheWrite, false)
+	return n, err
 }
 
 // commitFailed handles a COMMIT that SQLite refused: a deferred foreign key, a full disk.
@@ -226,7 +224,11 @@ func (c *conn) proveIdle() error {
 func (c *conn) Checkpoint(ctx context.Context) error {
 	c.auth.trusted = true
 	defer func() { c.auth.trusted = false }()
-	rows, err := c.raw.QueryContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)", nil)
+	how := "PRAGMA wal_checkpoint(RESTART)" // the file is written over: no blocks to allocate again
+	if c.tail.off > keptWAL {
+		how = "PRAGMA wal_checkpoint(TRUNCATE)"
+	}
+	rows, err := c.raw.QueryContext(ctx, how, nil)
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
@@ -241,6 +243,9 @@ func (c *conn) Checkpoint(ctx context.Context) error {
 	c.tail.restart()
 	return nil
 }
+
+// keptWAL is how large a -wal file may stay for the next transactions to write over, in bytes.
+const keptWAL = 8 << 20
 
 // walBytes is how much of the -wal is live.
 func (c *conn) walBytes() int64 { return c.tail.off }
