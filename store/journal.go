@@ -271,6 +271,18 @@ func (w *Write) checkRecords() error {
 	return nil
 }
 
+// Expires returns when a record written now vanishes, in Unix nanoseconds as now
+// is, 0 for never. It is for engines.
+func (r *RecordWrite) Expires(now int64) int64 {
+	switch {
+	case r.TTL <= 0:
+		return 0
+	case int64(r.TTL) > math.MaxInt64-now:
+		return math.MaxInt64
+	}
+	return now + int64(r.TTL)
+}
+
 // Check reports what is wrong with r whatever the store holds: ErrInvalid or
 // ErrTooLarge.
 func (r *RecordWrite) Check() error {

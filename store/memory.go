@@ -182,9 +182,7 @@ func (m *Memory) apply(w *RecordWrite, now int64) {
 	}
 	m.last++
 	item := table.Item[[]byte]{Key: w.Key, Value: bytes.Clone(w.Value), Rev: m.last}
-	if w.TTL > 0 {
-		item.Expires = now + int64(w.TTL)
-	}
+	item.Expires = w.Expires(now)
 	m.records.Put(item)
 }
 

@@ -49,13 +49,24 @@ type indexWriter struct {
 	crc uint32
 	buf []byte
 	err error
+
+	unsynced int
 }
+
+// syncEvery is how many bytes are written beside the traffic before they are
+// synced: a flood of dirty pages would hold up the log.
+const syncEvery = 4 << 20
 
 func (w *indexWriter) flush() {
 	if w.err == nil && len(w.buf) > 0 {
 		w.crc = crc32.Update(w.crc, castagnoli, w.buf)
 		_, w.err = w.f.WriteAt(w.buf, w.off)
 		w.off += int64(len(w.buf))
+		w.unsynced += len(w.buf)
+	}
+	if w.err == nil && w.unsynced >= syncEvery {
+		w.err = w.f.Sync()
+		w.unsynced = 0
 	}
 	w.buf = w.buf[:0]
 }

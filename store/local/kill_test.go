@@ -114,9 +114,9 @@ func TestNothingIsLostByKill9(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(1, 1))
 			dir, l := t.TempDir(), storetest.NewLedger(nil)
-			n := rounds(t, 15)
+			n := rounds(t, 8)
 			for i := range n {
-				runChild(t, dir, l, uint64(i), 1+rnd.IntN(4000), env)
+				runChild(t, dir, l, uint64(i), 1+rnd.IntN(2000), env)
 				opts := &Options{Logger: quiet()}
 				if env[len(env)-1] == '1' {
 					opts = small()

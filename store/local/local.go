@@ -47,7 +47,7 @@ type Options struct {
 	Logger *slog.Logger
 	// SegmentSize is how large a file of the log becomes, in bytes, rounded to 4
 	// KiB pages. 0 means 64 MiB; the first ones are smaller, so that a small store
-	// stays small. At least 64 KiB.
+	// stays small. At least 64 KiB, at most 1 GiB.
 	SegmentSize int64
 	// Segments is how many full files of the log are kept before the older half is
 	// compacted. 0 means 12. At least 2.
@@ -65,6 +65,7 @@ type Options struct {
 const (
 	defaultSegmentSize  = 64 << 20
 	minSegmentSize      = 64 << 10
+	maxSegmentSize      = 1 << 30 // places have 32 bits
 	firstSegmentSize    = 1 << 20
 	defaultSegments     = 12
 	defaultIndexEvery   = 100_000
@@ -85,7 +86,7 @@ func (o *Options) withDefaults() Options {
 	if opts.SegmentSize == 0 {
 		opts.SegmentSize = defaultSegmentSize
 	}
-	opts.SegmentSize = pages(max(opts.SegmentSize, minSegmentSize))
+	opts.SegmentSize = pages(min(max(opts.SegmentSize, minSegmentSize), maxSegmentSize))
 	if opts.Segments == 0 {
 		opts.Segments = defaultSegments
 	}

@@ -174,9 +174,7 @@ func (s *Store) applyRecord(w *store.RecordWrite, now int64) {
 		return
 	}
 	f := frame{typ: framePut, key: w.Key, body: w.Value}
-	if w.TTL > 0 {
-		f.expires = now + int64(w.TTL)
-	}
+	f.expires = w.Expires(now)
 	at := s.add(&f)
 	if it != nil {
 		s.drop(it.Value)

@@ -417,6 +417,11 @@ func fill(f disk.File, size int64) error {
 		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off); err != nil {
 			return err
 		}
+		if off > 0 && off%syncEvery == 0 {
+			if err := f.Sync(); err != nil {
+				return err
+			}
+		}
 	}
 	return f.Sync()
 }

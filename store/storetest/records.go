@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -111,6 +112,9 @@ func expiredRecordsAreGone(t *testing.T, e store.Engine) {
 	if again := put(t, e, "short", "again", 0); again <= rev {
 		t.Errorf("revision %d after expiry does not come after %d", again, rev)
 	}
+	_, err = e.Put(ctx, "for ages", nil, 0, &store.PutOptions{TTL: math.MaxInt64})
+	must(t, err)
+	wantValue(t, e, "for ages", "")
 	_, err = e.Put(ctx, "k", nil, 0, &store.PutOptions{TTL: -1})
 	wantErr(t, err, store.ErrInvalid)
 }
