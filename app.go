@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/causeway-mcp/causeway/mcphttp"
+	"github.com/causeway-mcp/causeway/store"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -55,6 +56,21 @@ type App struct {
 	// name on. Flag -allow-host, separated by commas.
 	AllowedHosts []string
 
+	// Data is the directory in which sessions, tasks and the objects of agents are
+	// kept, made if it is not there. It belongs to one process at a time. Empty is
+	// .causeway/NAME in the working directory for [App.Run] and [App.Main], where NAME
+	// is the program's, and memory for [App.Handler] alone. Flag -data.
+	Data string
+	// Store says the same in general: "file:DIR", or "memory" for nothing that
+	// outlives the process. Flag -store.
+	Store string
+	// Engine, if not nil, keeps everything instead. It is not closed by the App.
+	Engine store.Engine
+	// Secret signs handles and seals rounds of questions: at least 32 random bytes.
+	// Nil is a file secret.key in Data, made at the first start. Several processes
+	// that serve the same data need the same.
+	Secret []byte
+
 	// Drain bounds how long Run waits for requests that are being worked on when it
 	// is told to stop. Zero is 10 seconds. What is not done by then is cut.
 	Drain time.Duration
@@ -72,9 +88,11 @@ type App struct {
 	// output.
 	Ready func(base string)
 
-	mux    *http.ServeMux
-	mounts []*mount
-	build  sync.Once
+	mux     *http.ServeMux
+	mounts  []*mount
+	opening sync.Once
+	openErr error
+	storage *storage
 }
 
 // A MountHandler is an MCP server to be mounted with [App.Mount]; [Server] makes
@@ -91,6 +109,8 @@ type MountHandler struct {
 	// alone. The mount's own path serves that as well; some old clients insist on
 	// /sse.
 	SSEPath string
+
+	agents []func(*storage) error
 }
 
 // Server is s, unmodified, for [App.Mount].
@@ -107,6 +127,8 @@ type mount struct {
 	MountHandler
 	path    string
 	handler *mcphttp.Handler
+	serve   http.Handler
+	sse     http.Handler
 }
 
 // Mount serves h at path, which starts with a slash and has no pattern in it. Like
@@ -116,9 +138,9 @@ func (a *App) Mount(path string, h MountHandler) {
 		panic("causeway: Mount at " + path + " of a MountHandler without Server")
 	}
 	m := &mount{MountHandler: h, path: path}
-	a.handlePath(path, func(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) })
+	a.handlePath(path, func(w http.ResponseWriter, r *http.Request) { m.serve.ServeHTTP(w, r) })
 	if h.SSEPath != "" {
-		a.handlePath(h.SSEPath, func(w http.ResponseWriter, r *http.Request) { m.handler.SSE().ServeHTTP(w, r) })
+		a.handlePath(h.SSEPath, func(w http.ResponseWriter, r *http.Request) { m.sse.ServeHTTP(w, r) })
 	}
 	a.mounts = append(a.mounts, m)
 }
@@ -142,17 +164,54 @@ func (a *App) Handle(pattern string, h http.Handler) {
 
 // Handler is the App as an http.Handler, for a program that has an http.Server of
 // its own. Call [App.Shutdown] before that server's Shutdown.
+//
+// If what the App keeps things in cannot be opened, every request is answered with
+// 503; call [App.Open] before to find out why.
 func (a *App) Handler() http.Handler {
-	a.build.Do(a.buildMounts)
+	if err := a.Open(); err != nil {
+		a.logger().Error("the App cannot be served", "error", err)
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "the server cannot be served at the moment; its log says why", http.StatusServiceUnavailable)
+		})
+	}
 	return a.mux
 }
 
-func (a *App) buildMounts() {
+// Open opens what the App keeps things in and makes its mounts ready; alarms and
+// queues of its agents begin to run. Run, Main and Handler do it themselves.
+// [App.Shutdown] closes it again.
+func (a *App) Open() error {
+	a.opening.Do(func() {
+		if a.storage, a.openErr = openStorage(a); a.openErr != nil {
+			return
+		}
+		if a.openErr = a.buildMounts(); a.openErr == nil {
+			a.openErr = a.storage.objects.Start(context.Background())
+		}
+		if a.openErr != nil {
+			a.openErr = errors.Join(a.openErr, a.storage.close(context.Background()))
+		}
+	})
+	return a.openErr
+}
+
+func (a *App) buildMounts() error {
 	if a.mux == nil {
 		a.mux = http.NewServeMux()
 	}
 	for _, m := range a.mounts {
+		for _, register := range m.agents {
+			if err := register(a.storage); err != nil {
+				return err
+			}
+		}
 		o := m.Options
+		if o.Records == nil {
+			o.Records = store.Namespace(a.storage.engine, "mount"+m.path+"|")
+		}
+		if o.Secret == nil {
+			o.Secret = a.storage.secret
+		}
 		if o.Logger == nil {
 			o.Logger = a.logger()
 		}
@@ -164,13 +223,19 @@ func (a *App) buildMounts() {
 		}
 		o.AllowAnonymous = o.AllowAnonymous || a.AllowAnonymous
 		m.handler = mcphttp.NewHandler(m.Server, &o)
+		m.serve = withStorage(a.storage, m.handler)
+		m.sse = withStorage(a.storage, m.handler.SSE())
 	}
+	return nil
 }
 
 // Shutdown drains the mounted servers: streams end with a hint to reconnect, calls
-// being worked on may finish until ctx ends. Run does this by itself.
+// being worked on may finish until ctx ends. Then it closes what the App keeps things
+// in. Run does this by itself. An App that was shut down stays so.
 func (a *App) Shutdown(ctx context.Context) error {
-	a.Handler()
+	if err := a.Open(); err != nil {
+		return err
+	}
 	errs := make([]error, len(a.mounts))
 	var wg sync.WaitGroup
 	for i, m := range a.mounts {
@@ -181,7 +246,7 @@ func (a *App) Shutdown(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, a.storage.close(ctx))...)
 }
 
 // Main runs the App with the process's flags until SIGINT or SIGTERM, then drains
@@ -219,6 +284,8 @@ func exitCode(err error, program string, stderr io.Writer) int {
 // Args are the program's arguments without its name. Flags are
 //
 //	-addr HOST:PORT       where to listen, default 127.0.0.1:8787
+//	-data DIR             where to keep things, default .causeway/NAME
+//	-store file:DIR       the same; or "memory" for nothing that outlives the process
 //	-allow-anonymous      serve without sign-in where others can reach it
 //	-allow-origin LIST    web origins whose pages may call the servers
 //	-allow-host LIST      further names the Host header may have on loopback
@@ -236,6 +303,10 @@ func (a *App) Run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := a.Open(); err != nil {
+		ln.Close()
+		return err
+	}
 	return a.serve(ctx, ln)
 }
 
@@ -248,6 +319,8 @@ func (a *App) configure(args []string) error {
 		a.Addr = DefaultAddr
 	}
 	set.StringVar(&a.Addr, "addr", a.Addr, "`host:port` to listen on; port 0 takes a free one")
+	set.StringVar(&a.Data, "data", a.Data, "`directory` to keep sessions and state in (default "+defaultData(set.Name())+")")
+	set.StringVar(&a.Store, "store", a.Store, "`where` to keep things: file:DIR, or memory for nothing that outlives the process")
 	set.BoolVar(&a.AllowAnonymous, "allow-anonymous", a.AllowAnonymous, "serve without sign-in where others can reach it")
 	set.Var((*list)(&a.AllowedOrigins), "allow-origin", "web origins, separated by commas, whose pages may call the servers")
 	set.Var((*list)(&a.AllowedHosts), "allow-host", "further names, separated by commas, the Host header may have on loopback")
@@ -267,7 +340,20 @@ func (a *App) configure(args []string) error {
 	if err != nil {
 		return settingsError{err}
 	}
+	if a.Data == "" && a.Store == "" && a.Engine == nil {
+		a.Data = defaultData(set.Name())
+	}
 	return nil
+}
+
+// defaultData is where the program of that name keeps things if nobody says.
+func defaultData(program string) string {
+	words := strings.Fields(program)
+	name := "app"
+	if len(words) > 0 {
+		name = filepath.Base(words[len(words)-1])
+	}
+	return filepath.Join(".causeway", strings.TrimSuffix(name, ".exe"))
 }
 
 // listen binds the address, or says what is wrong with it and what to do.

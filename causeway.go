@@ -77,6 +77,12 @@ func Textf(format string, args ...any) *mcp.CallToolResult {
 	return Text(fmt.Sprintf(format, args...))
 }
 
+// TextResource is the result of reading a resource that is one text: v as
+// fmt.Sprint prints it. The server fills in the URI.
+func TextResource(v any) *mcp.ReadResourceResult {
+	return &mcp.ReadResourceResult{Contents: []*mcp.ResourceContents{{MIMEType: "text/plain", Text: fmt.Sprint(v)}}}
+}
+
 // Main serves s at /mcp, and for clients of 2024-11-05 at /sse, until the process
 // gets SIGINT or SIGTERM. It reads the process's flags, of which -addr (default
 // 127.0.0.1:8787) is the one most programs need; see [App.Run] for the others. It

@@ -208,7 +208,13 @@ func TestShutdownCancelsWhatDoesNotEnd(t *testing.T) {
 	})
 	h, url := serve(t, s, nil)
 	l := (&wire{t: t, url: url}).initialize(version20251125)
-	go l.call("1", "tools/call", `"name":"wait"`)
+	go func() { // its connection may be cut under it
+		req, _ := http.NewRequest("POST", url, strings.NewReader(request("1", "tools/call", `"name":"wait"`)))
+		req.Header = http.Header{"Content-Type": {"application/json"}, "Mcp-Session-Id": {l.sid}}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+		}
+	}()
 	<-started
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()

@@ -1,0 +1,204 @@
+package causeway
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/causeway-mcp/causeway/object"
+	"github.com/causeway-mcp/causeway/store"
+	"github.com/causeway-mcp/causeway/store/local"
+)
+
+// storage is what an App keeps things in: sessions, tasks and the objects of its
+// agents.
+type storage struct {
+	engine  store.Engine
+	owned   bool // the engine is the App's to close
+	objects *object.Host
+	secret  []byte
+	log     *slog.Logger
+
+	kinds       sync.Map // agentKey → *object.Kind[State]
+	handleTools sync.Map // *mcp.Tool → *mcp.Tool with the handle argument
+}
+
+type storageKey struct{}
+
+const (
+	storeMemory = "memory"
+	storeFile   = "file:"
+	secretFile  = "secret.key"
+	// secretRecord says which secret the directory's contents are signed with.
+	secretRecord = "causeway/secret"
+)
+
+// openStorage opens what the settings name.
+func openStorage(a *App) (_ *storage, err error) {
+	st := &storage{engine: a.Engine, log: a.logger()}
+	dir, err := a.dataDir()
+	if err != nil {
+		return nil, settingsError{err}
+	}
+	options := object.Options{Logger: st.log}
+	defer func() {
+		if err != nil {
+			_ = st.close(context.Background())
+		}
+	}()
+	switch {
+	case st.engine != nil:
+	case dir == "":
+		st.engine, st.owned = store.NewMemory(), true
+	default:
+		engine, err := local.Open(dir, &local.Options{Logger: st.log})
+		if err != nil {
+			return nil, fmt.Errorf("opening the data directory %s: %w", dir, err)
+		}
+		st.engine, st.owned = engine, true
+		options.Dir = filepath.Join(dir, "objects")
+	}
+	if st.secret, err = st.openSecret(dir, a.Secret); err != nil {
+		return nil, err
+	}
+	if st.objects, err = object.NewHost(st.engine, &options); err != nil {
+		return nil, fmt.Errorf("opening the objects: %w", err)
+	}
+	return st, nil
+}
+
+// dataDir is the directory that the settings name, "" for memory.
+func (a *App) dataDir() (string, error) {
+	dir := a.Data
+	switch {
+	case a.Store == "":
+	case dir != "":
+		return "", fmt.Errorf("-data %q and -store %q: say where to keep things once", a.Data, a.Store)
+	case a.Store == storeMemory:
+		return "", nil
+	case strings.HasPrefix(a.Store, storeFile) && len(a.Store) > len(storeFile):
+		dir = a.Store[len(storeFile):]
+	default:
+		return "", fmt.Errorf("-store %q: want file:DIR or memory", a.Store)
+	}
+	return dir, nil
+}
+
+// openSecret returns the key under which handles, rounds of questions and object
+// ids are made. It lies beside the data, not in it, so that a copy of the data
+// alone opens nothing; and where the data was made with another key it is not
+// replaced, because everything signed would be void.
+func (st *storage) openSecret(dir string, given []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	r, err := st.engine.Get(ctx, secretRecord)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("reading which secret the data was made with: %w", err)
+	}
+	known := string(r.Value)
+	secret, name := given, "App.Secret"
+	if secret == nil && dir != "" {
+		name = filepath.Join(dir, secretFile)
+		if secret, err = readSecret(name); err != nil {
+			return nil, err
+		}
+		if secret == nil && known != "" {
+			return nil, fmt.Errorf("%s is missing, and the data in %s was made with it: put it back, or give it as App.Secret; a new one would end every session and lose every handle", name, dir)
+		}
+		if secret == nil {
+			if secret, err = makeSecret(name); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if secret == nil {
+		secret = make([]byte, 32)
+		rand.Read(secret)
+	}
+	if len(secret) < 32 {
+		return nil, fmt.Errorf("%s has %d bytes: at least 32 are needed", name, len(secret))
+	}
+	id := secretID(secret)
+	switch {
+	case known == id:
+		return secret, nil
+	case known != "":
+		return nil, fmt.Errorf("%s is not the secret that the data was made with (that one is called %s, this one %s): put the right one back", name, known, id)
+	}
+	if _, err := st.engine.Put(ctx, secretRecord, []byte(id), 0, nil); err != nil {
+		return nil, fmt.Errorf("noting which secret the data is made with: %w", err)
+	}
+	return secret, nil
+}
+
+// secretID names a secret without telling it.
+func secretID(secret []byte) string {
+	sum := sha256.Sum256(append([]byte("causeway secret id\x00"), secret...))
+	return hex.EncodeToString(sum[:6])
+}
+
+func readSecret(name string) ([]byte, error) {
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the secret: %w", err)
+	}
+	secret, err := hex.DecodeString(strings.TrimSpace(string(b)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: not a secret in hexadecimal", name)
+	}
+	return secret, nil
+}
+
+// makeSecret writes a new secret so that it is there wholly or not at all.
+func makeSecret(name string) ([]byte, error) {
+	secret := make([]byte, 32)
+	rand.Read(secret)
+	tmp, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("making the secret: %w", err)
+	}
+	_, err = fmt.Fprintln(tmp, hex.EncodeToString(secret))
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(name+".new", name)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(name))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making the secret: %w", err)
+	}
+	return secret, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (st *storage) close(ctx context.Context) error {
+	var errs []error
+	if st.objects != nil {
+		errs = append(errs, st.objects.Close(ctx))
+	}
+	if st.owned && st.engine != nil {
+		errs = append(errs, st.engine.Close())
+	}
+	return errors.Join(errs...)
+}
