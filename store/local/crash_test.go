@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/causeway-mcp/causeway/store"
 	"github.com/causeway-mcp/causeway/store/local/internal/faultdisk"
@@ -199,6 +201,81 @@ func TestTheHarnessNoticesAcknowledgementsBeforeSync(t *testing.T) {
 		}
 	}
 	t.Fatal("60 power failures of an engine that acknowledges before it syncs, and nothing was missed")
+}
+
+// What is not durable yet may still be lost, so nobody may have seen it.
+func TestReadsShowOnlyWhatIsDurable(t *testing.T) {
+	d := faultdisk.New(1)
+	opts := small()
+	opts.disk = d
+	s := open(t, "", opts)
+	ctx := t.Context()
+	put := func(key string, prev store.Revision) store.Revision {
+		rev, err := s.Put(ctx, key, []byte("old"), prev, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rev
+	}
+	changed, gone := put("changed", 0), put("gone", 0)
+	id, buried := store.ObjectID{Kind: "k", ID: "i"}, store.ObjectID{Kind: "k", ID: "buried"}
+	var tails []store.Seq
+	for _, id := range []store.ObjectID{id, buried} {
+		tail, err := s.Append(ctx, store.Write{Object: id}).Wait(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tails = append(tails, tail)
+	}
+	since := store.Revision(tails[1])
+
+	release := d.HoldSyncs()
+	defer release()
+	last := s.Append(ctx, store.Write{Object: id, Prev: tails[0], Records: []store.RecordWrite{
+		{Key: "new"}, {Key: "changed", Prev: changed}, {Key: "gone", Prev: gone, Delete: true}}})
+	bury := s.Append(ctx, store.Write{Object: buried, Prev: tails[1], Entry: store.Entry{Kind: store.EntryTombstone}})
+	soon, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
+	defer cancel()
+	reads := map[string]func() error{
+		"a new record":     func() error { _, err := s.Get(soon, "new"); return err },
+		"a changed record": func() error { _, err := s.Get(soon, "changed"); return err },
+		"a deleted record": func() error { _, err := s.Get(soon, "gone"); return err },
+		"a list":           func() error { return firstError(s.List(soon, "")) },
+		"a journal":        func() error { return firstError(s.Load(soon, id)) },
+		"a stat":           func() error { _, err := s.Stat(soon, id); return err },
+		"a deleted object": func() error { _, err := s.Stat(soon, buried); return err },
+		"the objects":      func() error { return firstError(s.Objects(soon, "")) },
+	}
+	for name, read := range reads {
+		if err := read(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v, want to wait for the disk", name, err)
+		}
+	}
+	for c, err := range s.Watch(soon, "", since) {
+		if err == nil && (!c.Heartbeat || c.Record.Revision > since) {
+			t.Errorf("a watcher saw %+v", c)
+		}
+	}
+	release()
+	for _, p := range []store.Pending{last, bury} {
+		if _, err := p.Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Get(ctx, "new"); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Stat(ctx, buried); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
+}
+
+// firstError reads a sequence up to its first item.
+func firstError[T any](seq iter.Seq2[T, error]) error {
+	for _, err := range seq {
+		return err
+	}
+	return nil
 }
 
 func TestAFailedSyncStopsTheStoreForGood(t *testing.T) {

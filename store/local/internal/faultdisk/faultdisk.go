@@ -42,6 +42,7 @@ type Disk struct {
 	capacity int64
 	readOnly bool
 	syncErr  error
+	syncGate chan struct{} // what syncs wait for, nil for nothing
 }
 
 type inode struct {
@@ -107,6 +108,20 @@ func (d *Disk) FailSyncs(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.syncErr = err
+}
+
+// HoldSyncs makes every sync of a file wait until release is called.
+func (d *Disk) HoldSyncs() (release func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	gate := make(chan struct{})
+	d.syncGate = gate
+	return sync.OnceFunc(func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.syncGate = nil
+		close(gate)
+	})
 }
 
 // Used returns the bytes of all files.
@@ -480,6 +495,12 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (f *file) Sync() error {
+	f.d.mu.Lock()
+	gate := f.d.syncGate
+	f.d.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	if f.d.syncErr != nil {
