@@ -288,7 +288,49 @@ func TestDeleteErasesEverything(t *testing.T) {
 		if _, err := s.Stat(t.Context(), store.ObjectID{Kind: "test", ID: "x"}); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("journal left: %v", err)
 		}
+		must(t, second(o.Update(t.Context(), add(1)))) // sleeping objects are erased too
+		exec(t, o, "CREATE TABLE t(v)")
+		must(t, o.Delete(t.Context()))
+		if left := files(t, dir+"/o"); len(left) != 0 {
+			t.Errorf("%d database files left", len(left))
+		}
 	}
+}
+
+func TestADatabaseThatIsClosedForRoomWaitsForItsJournal(t *testing.T) {
+	e := &engine{Engine: store.NewMemory()}
+	dir := t.TempDir()
+	h := open(t, e, object.Options{Dir: dir, MaxOpen: 1, IdleAfter: time.Hour})
+	k := register(t, h, object.Spec[counter]{})
+	a := k.Get("a")
+	exec(t, a, "CREATE TABLE t(v)")
+	base := files(t, dir)
+	hold := make(chan struct{})
+	e.set(func() {
+		e.hold = hold
+	})
+	done := make(chan error)
+	go func() {
+		db, err := a.SQL(t.Context())
+		if err == nil {
+			_, err = db.Exec("INSERT INTO t VALUES('unacknowledged')")
+		}
+		done <- err
+	}()
+	eventually(t, "appended", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.appends) >= 2 })
+	go func() { _, _ = k.Get("b").Update(t.Context(), add(1)) }()
+	db, err := k.Get("c").SQL(t.Context())
+	must(t, err)
+	go func() { _, _ = db.Exec("CREATE TABLE t(v)") }() // one database too many
+	time.Sleep(100 * time.Millisecond)
+	for path, was := range base {
+		if string(files(t, dir)[path]) != string(was) {
+			t.Error("the file holds what the journal has not acknowledged")
+		}
+	}
+	close(hold)
+	must(t, <-done)
+	eventually(t, "closed after that", func() bool { _, n := h.Live(); return n <= 1 })
 }
 
 func TestAnIdleObjectLeavesMemoryAndComesBack(t *testing.T) {
