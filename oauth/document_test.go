@@ -122,14 +122,14 @@ func TestADocumentIsKeptAndItsLastGoodCopyUsedWhileItsOriginFails(t *testing.T) 
 			c, err := d.client(t.Context(), documentID)
 			return err == nil && c.ID == documentID
 		}
-		if !find() || !find() || o.fetched.Load() != 1 {
+		if first, second := find(), find(); !first || !second || o.fetched.Load() != 1 {
 			t.Fatalf("fetched %d times", o.fetched.Load())
 		}
 		for _, status := range []int{500, 403, 429, 302} {
 			time.Sleep(maxFresh + time.Second)
 			o.serve = func(w http.ResponseWriter) { w.WriteHeader(status) }
 			before := o.fetched.Load()
-			if !find() || !find() {
+			if first, second := find(), find(); !first || !second {
 				t.Errorf("status %d: the last good copy is not used", status)
 			}
 			if n := o.fetched.Load() - before; n != 1 {

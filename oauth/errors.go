@@ -34,9 +34,6 @@ func errInvalidTarget(d string) *wireError {
 func errInvalidClient(d string) *wireError {
 	return wire(http.StatusUnauthorized, "invalid_client", d)
 }
-func errUnauthorizedClient(d string) *wireError {
-	return wire(http.StatusBadRequest, "unauthorized_client", d)
-}
 func errUnavailable() *wireError {
 	return wire(http.StatusServiceUnavailable, "temporarily_unavailable", "try again in a moment")
 }

@@ -6,11 +6,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	json "github.com/go-json-experiment/json"
@@ -46,6 +49,10 @@ type grants struct {
 	policy  policy
 	log     *slog.Logger
 
+	// writes counts the writes of this process, for each of some sets of grants. What
+	// was read before one is not trusted after it.
+	writes [1024]atomic.Uint64
+
 	mu       sync.Mutex
 	verified map[string]*verified
 }
@@ -53,6 +60,8 @@ type grants struct {
 // verified is an access token found to be good, at one revision of its grant.
 type verified struct {
 	revision store.Revision
+	asOf     time.Time // the grant was like this then
+	writes   uint64    // how often this process had written such grants before
 	grant    *grant
 	slot     *accessSlot
 	props    []byte
@@ -189,7 +198,14 @@ func (s *grants) write(ctx context.Context, g *grant, rev store.Revision) error 
 		ttl = min(ttl, revokedTTL)
 	}
 	_, err = s.records.Put(ctx, grantPrefix+g.ID, value, rev, &store.PutOptions{TTL: max(ttl, time.Second)})
+	s.writesOf(g.ID).Add(1) // after it, or a reader in between would keep what was before
 	return err
+}
+
+func (s *grants) writesOf(id string) *atomic.Uint64 {
+	h := fnv.New32a()
+	io.WriteString(h, id)
+	return &s.writes[h.Sum32()%uint32(len(s.writes))]
 }
 
 // pause lets others finish before the next attempt.
@@ -205,18 +221,24 @@ func pause(ctx context.Context) error {
 }
 
 // validate says whether text is a good access token. It returns nil without an error
-// if it is not. Revocations are seen at once where the store is fresh, and within five
-// seconds everywhere.
+// if it is not. What this process revoked is refused at once, what another one revoked
+// within five seconds.
 func (s *grants) validate(ctx context.Context, text string) (*verified, error) {
 	t, err := s.mint.parse(kindAccess, text)
 	if err != nil {
 		return nil, nil
 	}
-	now := time.Now()
+	now, hash := time.Now(), string(t.mac())
+	writes := s.writesOf(t.id).Load()
+	kept := s.kept(hash)
+	if kept != nil && kept.writes == writes && now.Sub(kept.asOf) <= maxStale {
+		return kept.live(now, s.mint.keys), nil
+	}
 	r, age, err := s.records.GetCached(ctx, grantPrefix+t.id)
 	if err == nil && age <= maxStale {
-		if v, err := s.check(t, r, now); v != nil || err != nil || age == 0 {
-			return v, err
+		v, err := s.check(t, r, kept, now)
+		if v != nil || err != nil || age == 0 {
+			return s.remember(hash, v, now.Add(-age), writes), err
 		}
 		// A copy may be older than the token.
 	}
@@ -226,19 +248,24 @@ func (s *grants) validate(ctx context.Context, text string) (*verified, error) {
 		}
 		return nil, fmt.Errorf("%w: reading a grant: %w", ErrUnavailable, err)
 	}
-	return s.check(t, r, now)
+	v, err := s.check(t, r, kept, now)
+	return s.remember(hash, v, now, writes), err
 }
 
-func (s *grants) check(t token, r store.Record, now time.Time) (*verified, error) {
-	hash := string(t.mac())
-	s.mu.Lock()
-	v := s.verified[hash]
-	s.mu.Unlock()
-	if v != nil && v.revision == r.Revision {
-		if !now.Before(v.slot.Expires) || !v.grant.live(now, s.mint.keys) {
-			return nil, nil
-		}
-		return v, nil
+// live is v while its token is good, else nil.
+func (v *verified) live(now time.Time, keys *KeyRing) *verified {
+	if !now.Before(v.slot.Expires) || !v.grant.live(now, keys) {
+		return nil
+	}
+	return v
+}
+
+// check opens the token with the grant as it is in r. What is kept from the same
+// revision need not be opened again.
+func (s *grants) check(t token, r store.Record, kept *verified, now time.Time) (*verified, error) {
+	if kept != nil && kept.revision == r.Revision {
+		v := *kept
+		return v.live(now, s.mint.keys), nil
 	}
 	g, err := decodeGrant(r.Value)
 	if err != nil {
@@ -246,30 +273,33 @@ func (s *grants) check(t token, r store.Record, now time.Time) (*verified, error
 	}
 	slot, data, err := g.findAccess(t, now, s.mint.keys)
 	if err != nil || slot == nil {
-		s.forget(hash)
 		return nil, err
 	}
 	props, err := unseal(data, g.Props, g.aboutProps()...)
 	if err != nil {
 		return nil, err
 	}
-	v = &verified{revision: r.Revision, grant: g, slot: slot, props: props}
-	s.remember(hash, v)
-	return v, nil
+	return &verified{revision: r.Revision, grant: g, slot: slot, props: props}, nil
 }
 
-func (s *grants) forget(hash string) {
+func (s *grants) kept(hash string) *verified {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.verified, hash)
+	return s.verified[hash]
 }
 
-func (s *grants) remember(hash string, v *verified) {
-	if len(v.props) > maxCachedProps {
-		return
+// remember keeps v, or forgets what was kept if v is nil.
+func (s *grants) remember(hash string, v *verified, asOf time.Time, writes uint64) *verified {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v == nil {
+		delete(s.verified, hash)
+		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	v.asOf, v.writes = asOf, writes
+	if len(v.props) > maxCachedProps {
+		return v
+	}
 	if len(s.verified) >= maxVerified && s.verified[hash] == nil {
 		for old := range s.verified { // any one
 			delete(s.verified, old)
@@ -277,6 +307,7 @@ func (s *grants) remember(hash string, v *verified) {
 		}
 	}
 	s.verified[hash] = v
+	return v
 }
 
 // revokeToken ends what the token stands for (RFC 7009 §2.1): a refresh token its whole

@@ -669,3 +669,85 @@ func (u *unreliable) Put(ctx context.Context, key string, value []byte, prev sto
 	}
 	return u.Records.Put(ctx, key, value, prev, o)
 }
+
+// countingStore counts reads.
+type countingStore struct {
+	store.Records
+	reads int
+}
+
+func (c *countingStore) GetCached(ctx context.Context, key string) (store.Record, time.Duration, error) {
+	c.reads++
+	return c.Records.GetCached(ctx, key)
+}
+
+func TestARevocationIsSeenAtOnceHereAndWithinFiveSecondsElsewhere(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m := store.NewMemory()
+		defer m.Close()
+		counting := &countingStore{Records: m}
+		here := testGrants(t, counting, testPolicy())
+		elsewhere := newGrants(m, here.mint, testPolicy(), here.log)
+		a := here.mustRedeem(t, here.mustCreate(t))
+		for range 10 {
+			here.works(t, a.AccessToken)
+		}
+		if counting.reads != 1 {
+			t.Errorf("%d reads within a moment", counting.reads)
+		}
+		if !elsewhere.works(t, a.AccessToken) {
+			t.Fatal("the token does not work elsewhere")
+		}
+		if err := here.revokeToken(t.Context(), a.RefreshToken, testClient); err != nil {
+			t.Fatal(err)
+		}
+		if here.works(t, a.AccessToken) {
+			t.Error("it works on where it was revoked")
+		}
+		time.Sleep(maxStale + time.Millisecond)
+		if elsewhere.works(t, a.AccessToken) {
+			t.Error("it works on elsewhere after five seconds")
+		}
+	})
+}
+
+// staleStore answers cached reads with a copy of some age.
+type staleStore struct {
+	store.Records
+	copies map[string]store.Record
+	age    time.Duration
+}
+
+func (s *staleStore) GetCached(ctx context.Context, key string) (store.Record, time.Duration, error) {
+	if r, ok := s.copies[key]; ok {
+		return r, s.age, nil
+	}
+	return s.Records.GetCached(ctx, key)
+}
+
+func TestACopyIsTrustedForFiveSecondsAndNeverAgainstANewToken(t *testing.T) {
+	m := store.NewMemory()
+	defer m.Close()
+	s := testGrants(t, m, testPolicy())
+	code := s.mustCreate(t)
+	a := s.mustRedeem(t, code)
+	copied, err := m.Get(t.Context(), grantPrefix+code.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := s.mustRotate(t, a.RefreshToken)
+	stale := &staleStore{Records: m, copies: map[string]store.Record{copied.Key: copied}, age: 4 * time.Second}
+	if !newGrants(stale, s.mint, testPolicy(), s.log).works(t, b.AccessToken) {
+		t.Error("a token newer than the copy is refused")
+	}
+	if err := s.revokeToken(t.Context(), b.RefreshToken, testClient); err != nil {
+		t.Fatal(err)
+	}
+	if !newGrants(stale, s.mint, testPolicy(), s.log).works(t, a.AccessToken) {
+		t.Error("a copy within the bound is not used")
+	}
+	stale.age = maxStale + 1
+	if newGrants(stale, s.mint, testPolicy(), s.log).works(t, a.AccessToken) {
+		t.Error("a copy beyond the bound is used")
+	}
+}

@@ -194,15 +194,15 @@ func (s *Server) setIssuer() error {
 	u, err := url.Parse(p.Issuer)
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":
-		return fmt.Errorf("Issuer %q is not a URL like https://mcp.example.com", p.Issuer)
+		return fmt.Errorf("the Issuer %q is not a URL like https://mcp.example.com", p.Issuer)
 	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopbackHost(u.Hostname())):
-		return fmt.Errorf("Issuer %q: want https (http is for loopback only)", p.Issuer)
+		return fmt.Errorf("the Issuer %q: want https (http is for loopback only)", p.Issuer)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil:
-		return fmt.Errorf("Issuer %q must have no query, fragment or user (RFC 8414 §2)", p.Issuer)
+		return fmt.Errorf("the Issuer %q must have no query, fragment or user (RFC 8414 §2)", p.Issuer)
 	case strings.HasSuffix(u.Path, "/") || u.Path != "" && path.Clean(u.Path) != u.Path || u.RawPath != "":
-		return fmt.Errorf("Issuer %q: want a plain path without a slash at its end", p.Issuer)
+		return fmt.Errorf("the Issuer %q: want a plain path without a slash at its end", p.Issuer)
 	case strings.ToLower(u.Host) != u.Host:
-		return fmt.Errorf("Issuer %q: write the host in lower case, as clients compare it", p.Issuer)
+		return fmt.Errorf("the Issuer %q: write the host in lower case, as clients compare it", p.Issuer)
 	}
 	s.issuer, s.secure = u, u.Scheme == "https"
 	s.origin = u.Scheme + "://" + u.Host
@@ -216,7 +216,7 @@ func (s *Server) setStore() error {
 	p := &s.provider
 	if p.Records == nil {
 		if !isLoopbackHost(s.issuer.Hostname()) {
-			return errors.New("Records is not set: without a store every sign-in is lost with the process (that is allowed on loopback only)")
+			return errors.New("no Records are set: without a store every sign-in is lost with the process (that is allowed on loopback only)")
 		}
 		p.Records = store.NewMemory()
 		if p.Keys == nil {
@@ -224,7 +224,7 @@ func (s *Server) setStore() error {
 		}
 	}
 	if p.Keys == nil {
-		return errors.New("Keys is not set: the store would be unreadable after a restart (see oauth.OpenKeyFile)")
+		return errors.New("no Keys are set: the store would be unreadable after a restart (see oauth.OpenKeyFile)")
 	}
 	if p.TokenPrefix == "" {
 		p.TokenPrefix = defaultPrefix
