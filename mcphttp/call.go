@@ -180,12 +180,14 @@ func (c *call) fail(err *sdkrpc.Error) {
 
 // stop cancels the call at its client's wish and answers it.
 func (c *call) stop(cause error) {
-	c.cancel(cause)
+	// The last word comes before the cancellation: a handler that returns at once
+	// must not get in between.
 	if l, ok := c.reply.(*linkReply); ok {
-		l.drop() // a cancelled request gets no response, where none is owed to HTTP
-		return
+		l.drop() // no response, where none is owed to HTTP
+	} else {
+		c.fail(wireError(codeCancelled, "%v", cause))
 	}
-	c.fail(wireError(codeCancelled, "%v", cause))
+	c.cancel(cause)
 }
 
 func (c *call) end() {

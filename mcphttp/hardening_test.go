@@ -164,9 +164,8 @@ func TestAPanicIsItsCallersErrorAndALogLine(t *testing.T) {
 		InitializedHandler: func(context.Context, *mcp.InitializedRequest) { panic("initialized") },
 	})
 	mcp.AddTool(s, &mcp.Tool{Name: "boom"}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
-		var m map[string]int
-		m["x"] = 1
-		return nil, nil, nil
+		var none *addIn
+		return nil, none.A, nil
 	})
 	s.AddResource(&mcp.Resource{URI: "test://x", Name: "x"}, func(context.Context, *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 		panic(errors.New("secret"))
@@ -182,7 +181,7 @@ func TestAPanicIsItsCallersErrorAndALogLine(t *testing.T) {
 		"modern resource": w.modern("1", "resources/read", "test://x", `"uri":"test://x"`),
 		"modern listen":   w.modern("1", "subscriptions/listen", "", `"notifications":{"resourceSubscriptions":["test://x"]}`),
 	} {
-		if a.code() != -32603 || strings.Contains(a.body, "secret") || strings.Contains(a.body, "goroutine") || strings.Contains(a.body, "nil map") {
+		if a.code() != -32603 || strings.Contains(a.body, "secret") || strings.Contains(a.body, "goroutine") || strings.Contains(a.body, "nil pointer") {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}
 	}

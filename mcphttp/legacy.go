@@ -273,7 +273,7 @@ func (s *session) serve(r *http.Request, in *inbound, reply reply) {
 // carryOut runs a request of the session. The context is detached from the HTTP
 // request's end: in these eras a lost connection is no cancellation.
 func (s *session) carryOut(ctx context.Context, c *call, in *inbound) {
-	msg, params := in.msg, in.params
+	msg, params := in.msg, &in.params
 	c.begin(ctx)
 	c.extra.CloseSSEStream = func(args mcp.CloseSSEStreamArgs) { c.reply.pause(args.RetryAfter) }
 	if err := s.enter(c); err != nil {
@@ -290,13 +290,13 @@ func (s *session) carryOut(ctx context.Context, c *call, in *inbound) {
 	case in.err != nil:
 		werr = asWireError(in.err)
 	default:
-		werr = c.setTarget(&params)
+		werr = c.setTarget(params)
 	}
 	c.run(func() (mcp.Request, error) {
 		if werr != nil {
 			return nil, werr
 		}
-		return c.build(m, msg.Params, &params)
+		return c.build(m, msg.Params, params)
 	})
 }
 

@@ -208,7 +208,7 @@ func (l *link) initialize(msg *jsonrpc.Message, reply *linkReply) {
 // dispatchModern carries out a 2026-07-28 request. There are no headers to hold
 // against the body here; the rest is as over HTTP.
 func (l *link) dispatchModern(in *inbound, reply *linkReply) {
-	msg, params, meta := in.msg, in.params, &in.meta
+	msg, params, meta := in.msg, &in.params, &in.meta
 	c := &call{h: l.h, host: l.host, modern: true, user: l.user, method: msg.Method, id: msg.ID, extra: l.copyExtra(), reply: reply}
 	if in.err != nil {
 		l.fail(msg.ID, in.err)
@@ -219,7 +219,7 @@ func (l *link) dispatchModern(in *inbound, reply *linkReply) {
 		werr = l.host.checkVersion(version)
 	}
 	if werr == nil {
-		werr = c.setTarget(&params)
+		werr = c.setTarget(params)
 	}
 	m, known := methods[msg.Method]
 	if werr == nil && (!known || m.eras&modernEra == 0 || m.notification) {
@@ -251,9 +251,9 @@ func (l *link) dispatchModern(in *inbound, reply *linkReply) {
 		case msg.Method == methodListen:
 			l.listen(c, msg.Params)
 		case isTaskMethod(msg.Method):
-			c.runTaskMethod(&params)
+			c.runTaskMethod(params)
 		default:
-			c.run(func() (mcp.Request, error) { return c.build(m, msg.Params, &params) })
+			c.run(func() (mcp.Request, error) { return c.build(m, msg.Params, params) })
 		}
 	}()
 }

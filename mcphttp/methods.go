@@ -209,9 +209,6 @@ func decodeCapabilities(raw []byte) (*mcp.ClientCapabilities, error) {
 		return nil, invalidParams("client capabilities: %s", plainDecodeError(err))
 	}
 	c.RootsV2 = wire.Roots
-	if wire.Roots != nil {
-		c.Roots.ListChanged = wire.Roots.ListChanged
-	}
 	return c, nil
 }
 

@@ -48,7 +48,7 @@ func (in *inbound) looksModern(r *http.Request) bool {
 // serveModern serves one 2026-07-28 message. The checks come in the order that
 // docs/decisions/0002-era-routing.md gives, each with its status and code.
 func (h *Handler) serveModern(w http.ResponseWriter, r *http.Request, host *host, in *inbound) {
-	msg, params, meta := in.msg, in.params, in.meta
+	msg, params, meta := in.msg, &in.params, &in.meta
 	switch msg.Kind {
 	case jsonrpc.Response:
 		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "in 2026-07-28 clients send no responses: answers go into inputResponses of the repeated request"))
@@ -63,19 +63,19 @@ func (h *Handler) serveModern(w http.ResponseWriter, r *http.Request, host *host
 		writeError(w, http.StatusBadRequest, msg.ID, in.err)
 		return
 	}
-	version, werr := modernVersion(&meta, r.Header["Mcp-Protocol-Version"], true)
+	version, werr := modernVersion(meta, r.Header["Mcp-Protocol-Version"], true)
 	if werr == nil {
 		werr = host.checkVersion(version)
 	}
 	if werr == nil {
-		werr = c.checkMethodHeaders(r.Header, &params)
+		werr = c.checkMethodHeaders(r.Header, params)
 	}
 	m, known := methods[msg.Method]
 	if werr == nil && (!known || m.eras&modernEra == 0 || m.notification) {
 		werr = wireError(sdkrpc.CodeMethodNotFound, "method not found: %q", clip(msg.Method))
 	}
 	if werr == nil {
-		werr = c.prepareModern(version, &meta)
+		werr = c.prepareModern(version, meta)
 	}
 	if werr == nil && msg.Method == methodCallTool {
 		werr = host.tools.check(c.target, r.Header, params.Arguments)
@@ -103,9 +103,9 @@ func (h *Handler) serveModern(w http.ResponseWriter, r *http.Request, host *host
 	// context is the call's.
 	c.begin(r.Context())
 	if isTaskMethod(msg.Method) {
-		c.runTaskMethod(&params)
+		c.runTaskMethod(params)
 	} else {
-		c.run(func() (mcp.Request, error) { return c.build(m, msg.Params, &params) })
+		c.run(func() (mcp.Request, error) { return c.build(m, msg.Params, params) })
 	}
 	reply.leave()
 }

@@ -285,7 +285,9 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	hd := w.Header()
 	hd["Content-Type"] = contentTypeJSON
 	hd["X-Content-Type-Options"] = noSniff
-	hd["Content-Length"] = []string{strconv.Itoa(len(body))}
+	if len(body) >= 2048 { // below, net/http does it by itself and cheaper
+		hd["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }

@@ -65,11 +65,6 @@ var facts = sync.OnceValues(func() (*sdkFacts, error) {
 	return f, nil
 })
 
-func isSDKSend(h mcp.MethodHandler) bool {
-	f, err := facts()
-	return err == nil && reflect.ValueOf(h).Pointer() == f.sendPointer
-}
-
 // keyRecorder notes which keys are looked up in a context.
 type keyRecorder struct {
 	mu   sync.Mutex
