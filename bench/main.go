@@ -149,7 +149,7 @@ func (s settings) once(gogc string, first bool) (result, error) {
 		if err != nil {
 			return r, err
 		}
-		r.Memory, r.Gates = all, append(r.Gates, memoryGates(all)...)
+		r.Idle, r.Memory, r.Gates = s.sleep, all, append(r.Gates, memoryGates(all)...)
 	}
 	return r, nil
 }

@@ -62,6 +62,7 @@ type result struct {
 	Length  time.Duration `json:",omitempty"` // of a round, nanoseconds
 	Rows    []row         `json:",omitempty"`
 	Memory  []holding     `json:",omitempty"`
+	Idle    time.Duration `json:",omitempty"` // after which Causeway's sessions slept
 	Gates   []gate
 }
 
@@ -114,7 +115,7 @@ func (r result) print(w io.Writer) error {
 		}
 	}
 	if len(r.Memory) > 0 {
-		fmt.Fprintln(w, "\nHeap and stacks after collection, per session or stream:")
+		fmt.Fprintf(w, "\nHeap and stacks after collection, per session or stream; Causeway's sessions sleep after %s:\n", r.Idle)
 		if err := r.printMemory(w); err != nil {
 			return err
 		}
