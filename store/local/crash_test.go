@@ -287,6 +287,10 @@ func TestAFailedSyncStopsTheStoreForGood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	id := store.ObjectID{Kind: "k", ID: "kept"}
+	if _, err := s.Append(t.Context(), store.Write{Object: id}).Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	d.FailSyncs(errors.New("input/output error"))
 	if _, err := s.Put(t.Context(), "unknown", nil, 0, nil); !errors.Is(err, store.ErrUnknown) {
 		t.Errorf("the write under way: %v, want ErrUnknown", err)
@@ -306,7 +310,16 @@ func TestAFailedSyncStopsTheStoreForGood(t *testing.T) {
 		}
 		n++
 	}
-	if n != 1 {
-		t.Errorf("the list has %d records", n)
+	for info, err := range s.Objects(t.Context(), "") {
+		if err != nil || info.Object != id {
+			t.Fatal(info, err)
+		}
+		n++
+	}
+	if err := firstError(s.Load(t.Context(), id)); err != nil {
+		t.Error(err)
+	}
+	if n != 2 {
+		t.Errorf("one record and one object were kept, %d are listed", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/causeway-mcp/causeway/store"
@@ -267,6 +268,13 @@ func (s *Store) Objects(ctx context.Context, kind string) iter.Seq2[store.Object
 	}
 }
 
+// onlyDurable leaves out what changed last before the store stopped.
+func (s *Store) onlyDurable(part []store.ObjectInfo) []store.ObjectInfo {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.DeleteFunc(part, func(info store.ObjectInfo) bool { return uint64(info.Tail) > s.durable })
+}
+
 // eachObject goes through the map in parts. A map may change during an
 // iteration, which is what the lock, given back between the parts, allows.
 func (s *Store) eachObject(ctx context.Context, kind string, yield func(store.ObjectInfo, error) bool) error {
@@ -276,7 +284,11 @@ func (s *Store) eachObject(ctx context.Context, kind string, yield func(store.Ob
 		lsn := s.lastLSN
 		s.mu.RUnlock()
 		defer s.mu.RLock()
-		if err := s.settled(ctx, lsn); err != nil {
+		err := s.settled(ctx, lsn)
+		if errors.Is(err, store.ErrStopped) {
+			part, err = s.onlyDurable(part), nil
+		}
+		if err != nil {
 			return err
 		}
 		for i := range part {
