@@ -46,6 +46,9 @@ func (s *Server) loginFailed(r *http.Request, t *transaction, err error) error {
 		s.log.ErrorContext(r.Context(), "oauth: login failed", "client", t.Request.Client, "err", err)
 		err = &redirectError{request: t.Request, code: "server_error", description: "the login failed"}
 	}
+	if t.Account {
+		return pageError(http.StatusForbidden, "You are not signed in: the login refused, failed or was left.")
+	}
 	return err
 }
 
@@ -70,6 +73,9 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		return s.loginFailed(r, t, err)
+	}
+	if t.Account {
+		return s.openAccount(w, r, browser, t.Person)
 	}
 	return s.complete(w, r, browser, t)
 }

@@ -75,12 +75,21 @@ func (e *pageErr) Error() string { return e.text }
 
 func pageError(status int, text string) error { return &pageErr{status: status, text: text} }
 
-// page serves what a browser shows. A POST must come from a page of this server: that
-// it brings a handle bound to the browser is the first line, this is the second.
-func (s *Server) page(serve func(http.ResponseWriter, *http.Request) error, methods ...string) http.HandlerFunc {
+// ownPage serves what a browser shows. A POST must come from a page of this server: that
+// it brings something bound to the browser is the first line, this is the second.
+func (s *Server) ownPage(serve func(http.ResponseWriter, *http.Request) error, methods ...string) http.HandlerFunc {
 	sameOrigin := http.NewCrossOriginProtection()
-	// Only the authorize endpoint may be posted to from elsewhere: it changes nothing.
-	foreign := slices.Contains(methods, http.MethodGet)
+	return s.page(func(w http.ResponseWriter, r *http.Request) error {
+		if sameOrigin.Check(r) != nil {
+			s.log.WarnContext(r.Context(), "oauth: a form of another site was refused", "path", r.URL.Path)
+			return pageError(http.StatusForbidden, "This answer came from another site.")
+		}
+		return serve(w, r)
+	}, methods...)
+}
+
+// page is ownPage that other sites may post to.
+func (s *Server) page(serve func(http.ResponseWriter, *http.Request) error, methods ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.pages.setHeaders(w.Header())
 		err := func() error {
@@ -91,9 +100,6 @@ func (s *Server) page(serve func(http.ResponseWriter, *http.Request) error, meth
 			case !s.limits.pages.allow(s.addr(r)):
 				w.Header().Set("Retry-After", "5")
 				return pageError(http.StatusTooManyRequests, "Too many requests came from your address. Try again in a moment.")
-			case !foreign && sameOrigin.Check(r) != nil:
-				s.log.WarnContext(r.Context(), "oauth: a form of another site was refused", "path", r.URL.Path)
-				return pageError(http.StatusForbidden, "This answer came from another site.")
 			}
 			return serve(w, r)
 		}()

@@ -428,7 +428,8 @@ func (s *Server) route() {
 	s.routes = map[string]http.HandlerFunc{
 		authServerMetadataPath + base: s.serveAuthServerMetadata,
 		base + "/authorize":           s.page(s.authorize, http.MethodGet, http.MethodPost),
-		base + "/consent":             s.page(s.consent, http.MethodPost),
+		base + "/consent":             s.ownPage(s.consent, http.MethodPost),
+		base + "/account":             s.ownPage(s.account, http.MethodGet, http.MethodPost),
 		base + "/callback":            s.page(s.callback, http.MethodGet, http.MethodPost),
 		base + "/token":               s.endpoint(s.exchange, s.limits.token),
 		base + "/revoke":              s.endpoint(s.revocation, s.limits.token),

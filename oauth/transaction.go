@@ -38,6 +38,8 @@ type transaction struct {
 	Presumed string `json:",omitzero"`
 	// Person is set once somebody has signed in.
 	Person *signedIn `json:",omitzero"`
+	// Account is set when the login is for the account page, not for a client.
+	Account bool `json:",omitzero"`
 }
 
 // signedIn is a Person whose props are encoded.
