@@ -58,7 +58,8 @@ func TestBadImportsAreFound(t *testing.T) {
 		{"of an example", Package{ImportPath: m("cmd/causeway"), Imports: []string{m("examples/minimal")}}, "no arrow"},
 		{"of an opt-in store by the face", Package{ImportPath: Module, Imports: []string{m("store/nats")}}, "no arrow from . to store/nats"},
 		{"in a test", Package{ImportPath: m("store"), TestImports: []string{m("object")}}, "no arrow from store to object"},
-		{"in an external test", Package{ImportPath: m("store"), XTestImports: []string{m("object")}}, "no arrow from store to object"},
+		{"of its user, in an external test", Package{ImportPath: m("store"), XTestImports: []string{m("object")}}, ""},
+		{"of a stranger, in an external test", Package{ImportPath: m("mcphttp"), XTestImports: []string{m("oauth")}}, "no arrow from mcphttp to oauth"},
 		{"of a room that is not there", Package{ImportPath: m("mcphttp"), Imports: []string{m("util")}}, "no room of the plan"},
 		{"in a room that is not there", Package{ImportPath: m("util")}, "in no room of the plan"},
 	} {
