@@ -28,6 +28,11 @@ func (o *Object[S]) Export(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	return l.export(ctx, w)
+}
+
+// export writes the object and ends the turn, before it writes.
+func (l *live) export(ctx context.Context, w io.Writer) error {
 	body, image, err := l.dump(ctx)
 	if err != nil {
 		return err

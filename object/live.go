@@ -485,7 +485,9 @@ func (l *live) compact() {
 	case <-l.host.ctx.Done():
 		return
 	}
-	if err := l.enter(l.host.ctx); err != nil {
+	patience, cancel := context.WithTimeout(l.host.ctx, time.Second) // others wait to flush too; the next append asks again
+	defer cancel()
+	if err := l.enter(patience); err != nil {
 		return
 	}
 	defer l.leave()

@@ -244,6 +244,19 @@ func (c *conn) Checkpoint(ctx context.Context) error {
 	return nil
 }
 
+// check has SQLite look at every page.
+func (c *conn) check(ctx context.Context) error {
+	rows, err := c.raw.QueryContext(ctx, "PRAGMA integrity_check(1)", nil)
+	if err != nil {
+		return err
+	}
+	row := make([]driver.Value, 1)
+	if err = rows.Next(row); err == nil && row[0] != "ok" {
+		err = fmt.Errorf("%v", row[0])
+	}
+	return errors.Join(err, rows.Close())
+}
+
 // keptWAL is how large a -wal file may stay for the next transactions to write over, in bytes.
 const keptWAL = 8 << 20
 

@@ -355,6 +355,17 @@ func (d *DB) Image(ctx context.Context) ([]byte, error) {
 	return c.raw.Serialize()
 }
 
+// Check has SQLite look at every page. Needs the turn.
+func (d *DB) Check(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	return c.check(ctx)
+}
+
 // open returns the connection, opening the file if need be.
 func (d *DB) open(ctx context.Context) (*conn, error) {
 	if d.conn != nil {

@@ -2,7 +2,6 @@ package sqlwal
 
 import (
 	"context"
-	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -136,15 +135,7 @@ func Verify(image []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	rows, err := c.raw.QueryContext(context.Background(), "PRAGMA integrity_check(1)", nil)
-	if err == nil {
-		row := make([]driver.Value, 1)
-		if err = rows.Next(row); err == nil && row[0] != "ok" {
-			err = fmt.Errorf("%v", row[0])
-		}
-		err = errors.Join(err, rows.Close())
-	}
-	if err = errors.Join(err, c.close()); err != nil {
+	if err := errors.Join(c.check(context.Background()), c.close()); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return nil
