@@ -66,6 +66,29 @@ func TestStoppingLetsCallsFinishAndEndsStreams(t *testing.T) {
 	c.session.Close()
 }
 
+// A client goes on with its session after the server was killed and started again,
+// and hears of it only as of a lost connection.
+func TestSessionsOutliveKillMinusNine(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	s := startDemo(t, "-data", data)
+	transport := &mcp.StreamableClientTransport{Endpoint: s.url + "/mcp", DisableStandaloneSSE: true}
+	c := connectGoSDK(t, transport, "2025-11-25")
+	id := c.session.ID()
+	wantText(t, c.call(t, "add", map[string]any{"a": 2, "b": 40}), "42")
+	s.kill(t)
+
+	again := startDemo(t, "-data", data, "-addr", strings.TrimPrefix(s.url, "http://"))
+	if again.url != s.url {
+		t.Fatalf("the second process is at %s, the first was at %s", again.url, s.url)
+	}
+	wantText(t, c.call(t, "add", map[string]any{"a": 1, "b": 2}), "3")
+	if got := c.session.ID(); got != id || id == "" {
+		t.Errorf("the session is %q, it was %q", got, id)
+	}
+	c.session.Close()
+}
+
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	s := startDemo(t)
