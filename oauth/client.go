@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	json "github.com/go-json-experiment/json"
 
 	"github.com/causeway-mcp/causeway/store"
@@ -55,6 +56,11 @@ type client struct {
 	SecretMAC []byte    `json:",omitzero"`
 	Created   time.Time `json:",omitzero"`
 
+	// alsoNone: its document allows it to come without an assertion.
+	alsoNone bool
+	keys     *jose.JSONWebKeySet
+	keysURI  string
+
 	secretHash [sha256.Size]byte
 	source     clientSource
 	record     store.Record // of a registered one
@@ -69,7 +75,7 @@ const (
 	fromDocument
 )
 
-func (c *client) public() bool { return c.Method == authNone }
+func (c *client) public() bool { return c.Method == authNone || c.alsoNone }
 
 func (s *Server) setClients() error {
 	s.clients = map[string]*client{}

@@ -47,6 +47,7 @@ type documents struct {
 	records store.Records
 	http    *http.Client
 	log     *slog.Logger
+	keys    *keySets
 	flight  singleflight.Group
 	slots   chan struct{}
 
@@ -62,8 +63,9 @@ type document struct {
 }
 
 func newDocuments(records store.Records, log *slog.Logger) *documents {
+	outside := outward.NewClient(documentTimeout)
 	return &documents{
-		records: records, log: log, http: outward.NewClient(documentTimeout),
+		records: records, log: log, http: outside, keys: &keySets{http: outside, sets: map[string]fetchedKeys{}},
 		slots: make(chan struct{}, maxFetches), failed: map[string]time.Time{},
 	}
 }
@@ -232,14 +234,15 @@ func parseDocument(id string, text []byte) (*client, error) {
 		return nil, fmt.Errorf("%w: %w", errBadDocument, werr)
 	}
 	var more struct {
-		Methods []string `json:"token_endpoint_auth_methods_supported"`
-		Secret  any      `json:"client_secret"`
-		Expires any      `json:"client_secret_expires_at"`
+		Methods []string       `json:"token_endpoint_auth_methods_supported"`
+		Secret  any            `json:"client_secret"`
+		Expires any            `json:"client_secret_expires_at"`
+		Keys    jsontext.Value `json:"jwks"`
+		KeysURI string         `json:"jwks_uri"`
 	}
 	if err := json.Unmarshal(text, &more); err != nil {
 		return nil, fmt.Errorf("%w: %w", errBadDocument, err)
 	}
-	methods := append([]string{cmpOr(m.AuthMethod, authNone)}, more.Methods...)
 	switch {
 	case m.ClientID != id:
 		return nil, fmt.Errorf("%w: its client_id is not its address", errBadDocument)
@@ -247,8 +250,30 @@ func parseDocument(id string, text []byte) (*client, error) {
 		return nil, fmt.Errorf("%w: it has no client_name", errBadDocument)
 	case more.Secret != nil || more.Expires != nil:
 		return nil, fmt.Errorf("%w: it holds a secret", errBadDocument)
-	case !slices.Contains(methods, authNone):
-		return nil, fmt.Errorf("%w: token_endpoint_auth_method: want none", errBadDocument)
+	case more.KeysURI != "" && !isDocumentURL(more.KeysURI):
+		return nil, fmt.Errorf("%w: jwks_uri is not an https address", errBadDocument)
 	}
-	return &client{ID: id, Name: m.ClientName, URI: m.ClientURI, Redirects: m.RedirectURIs, Method: authNone, source: fromDocument}, nil
+	c := &client{ID: id, Name: m.ClientName, URI: m.ClientURI, Redirects: m.RedirectURIs, source: fromDocument, keysURI: more.KeysURI}
+	if more.Keys != nil {
+		var err error
+		if c.keys, err = parseKeySet(more.Keys); err != nil {
+			return nil, err
+		}
+	}
+	return c, c.negotiateDocument(append([]string{cmpOr(m.AuthMethod, authNone)}, more.Methods...))
+}
+
+// negotiateDocument takes the strongest method that a document names and has keys for.
+// One that names none as well may come without.
+func (c *client) negotiateDocument(methods []string) error {
+	none := slices.Contains(methods, authNone)
+	switch {
+	case slices.Contains(methods, authAssertion) && (c.keys != nil || c.keysURI != ""):
+		c.Method, c.alsoNone = authAssertion, none
+	case none:
+		c.Method = authNone
+	default:
+		return fmt.Errorf("%w: token_endpoint_auth_method: want none, or private_key_jwt with jwks or jwks_uri", errBadDocument)
+	}
+	return nil
 }

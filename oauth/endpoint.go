@@ -101,9 +101,21 @@ func (s *Server) authenticate(r *http.Request, f form) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	ok := c.Method == used || c.Method == "" && used != authNone
-	if used != authNone {
+	ok := c.Method == used || c.Method == "" && (used == authBasic || used == authPost) || c.alsoNone && used == authNone
+	switch used {
+	case authBasic, authPost:
 		ok = s.checkSecret(c, secret) && ok
+	case authAssertion:
+		if ok {
+			err = s.checkAssertion(r.Context(), c, secret)
+		}
+		if errors.Is(err, ErrUnavailable) {
+			return nil, err
+		}
+		if err != nil {
+			s.log.WarnContext(r.Context(), "oauth: client assertion refused", "client", c.ID, "err", err)
+			ok = false
+		}
 	}
 	if !ok {
 		s.log.WarnContext(r.Context(), "oauth: client authentication failed", "client", c.ID, "used", used, "registered", c.Method)
@@ -115,11 +127,11 @@ func (s *Server) authenticate(r *http.Request, f form) (*client, error) {
 // credentials reads what a client says of itself, and how.
 func credentials(r *http.Request, f form) (id, secret, used string, err *wireError) {
 	headers := r.Header.Values("Authorization")
-	inBody := f.get("client_secret") != ""
+	inBody, assertion := f.get("client_secret") != "", f.get("client_assertion")
 	switch {
 	case f.duplicated:
 		return "", "", "", errInvalidRequest("a parameter is there twice")
-	case len(headers) > 1 || len(headers) == 1 && inBody:
+	case len(headers) > 1 || len(headers) == 1 && inBody || assertion != "" && (inBody || len(headers) > 0):
 		return "", "", "", errInvalidRequest("more than one way of client authentication")
 	case len(headers) == 1:
 		id, secret, ok := parseBasic(headers[0])
@@ -127,6 +139,12 @@ func credentials(r *http.Request, f form) (id, secret, used string, err *wireErr
 			return "", "", "", errInvalidClient("client authentication failed")
 		}
 		return id, secret, authBasic, nil
+	case assertion != "":
+		id := assertedClient(assertion)
+		if f.get("client_assertion_type") != assertionType || id == "" || f.get("client_id") != "" && f.get("client_id") != id {
+			return "", "", "", errInvalidClient("client authentication failed")
+		}
+		return id, assertion, authAssertion, nil
 	case f.get("client_id") == "":
 		return "", "", "", errInvalidClient("client_id is missing")
 	case inBody:

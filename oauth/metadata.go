@@ -24,7 +24,9 @@ type authServerMetadata struct {
 	ResponseModes         []string `json:"response_modes_supported"`
 	GrantTypes            []string `json:"grant_types_supported"`
 	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
+	TokenAuthAlgs         []string `json:"token_endpoint_auth_signing_alg_values_supported,omitzero"`
 	RevocationAuthMethods []string `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAuthAlgs    []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitzero"`
 	ChallengeMethods      []string `json:"code_challenge_methods_supported"`
 	IssInResponse         bool     `json:"authorization_response_iss_parameter_supported"`
 	ClientDocuments       bool     `json:"client_id_metadata_document_supported"`
@@ -44,6 +46,10 @@ func (s *Server) serveAuthServerMetadata(w http.ResponseWriter, r *http.Request)
 		ChallengeMethods:      []string{"S256"},
 		IssInResponse:         true,
 		ClientDocuments:       s.documents != nil,
+	}
+	if s.documents != nil {
+		methods = append(methods, authAssertion)
+		m.TokenAuthAlgs, m.RevocationAuthAlgs = assertionAlgs, assertionAlgs
 	}
 	m.TokenAuthMethods, m.RevocationAuthMethods = methods, methods
 	if !s.provider.NoRegistration {

@@ -56,13 +56,27 @@ func TestTheOfficialSuite(t *testing.T) {
 		if url := authorizationURL.FindString(lines.Text()); url != "" && !done {
 			done = true
 			b := w.browser()
-			b.get(b.allows(strings.TrimSpace(url), "alice").header.Get("Location"))
+			callback := b.allows(strings.TrimSpace(url), "alice").header.Get("Location")
+			waitForListener(ctx, t, port) // the suite tells the address before it listens
+			b.get(callback)
 		}
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("the suite: %v\n%s", err, &told)
 	}
 	checkResults(t, results, told.String())
+}
+
+func waitForListener(ctx context.Context, t *testing.T, port int) {
+	for ctx.Err() == nil {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			c.Close()
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("the suite does not listen")
 }
 
 func freePort(t *testing.T) int {
