@@ -548,3 +548,57 @@ func FuzzClientMetadata(f *testing.F) {
 		parseDocument("https://a.example/client", body)
 	})
 }
+
+func TestTwoTabsSignInAtOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	one, two := w.registers(), w.registers()
+	b := w.browser()
+	first, second := b.get(w.asks(one)), b.get(w.asks(two))
+	loginTwo := b.post(w.url("/consent"), second.fields("decision", "allow"))
+	loginOne := b.post(w.url("/consent"), first.fields("decision", "allow"))
+	for client, login := range map[string]answer{one: loginOne, two: loginTwo} {
+		_, q := b.post(w.url("/callback"), login.fields("name", "alice")).location()
+		if tok := w.tokens(client, q.Get("code")); w.calls("/mcp", tok.AccessToken).status != 200 {
+			t.Error("a tab did not sign in")
+		}
+	}
+}
+
+func TestPropsOfAnotherTypeAreZeroAndNotLogged(t *testing.T) {
+	w := newWorld(t, nil)
+	w.s.next = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if p := Props[struct{ Secret int }](r.Context()); p.Secret != 0 {
+			t.Errorf("got %v", p)
+		}
+	})
+	_, tok := w.signsIn("alice")
+	w.calls("/mcp", tok.AccessToken)
+	if logs := w.logs.String(); !strings.Contains(logs, "props are not what") || strings.Contains(logs, upstreamSecret) {
+		t.Errorf("the log says %s", logs)
+	}
+	if p := Props[testPerson](t.Context()); p != (testPerson{}) {
+		t.Errorf("nobody has props %v", p)
+	}
+}
+
+func TestAHundredRedemptionsOverHTTP(t *testing.T) {
+	w := newWorld(t, nil)
+	client := w.registers()
+	code := w.browser().mustAllow(w.asks(client), "alice")
+	answers := make([]answer, 100)
+	together(100, func(i int) { answers[i] = w.sends(client, code) })
+	won := 0
+	for _, a := range answers {
+		if a.status != 200 {
+			a.wantError(w, 400, "invalid_grant")
+			continue
+		}
+		won++
+		if tok := parseAnswer(t, []byte(a.body)); w.calls("/mcp", tok.AccessToken).status != 200 {
+			t.Error("the winner's token is dead")
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d redemptions won", won)
+	}
+}

@@ -107,6 +107,9 @@ func encodePerson(p *Person) (*signedIn, error) {
 // only presumed is checked now that it is known who signed in.
 func (s *Server) complete(w http.ResponseWriter, r *http.Request, browser string, t *transaction) error {
 	c, err := s.client(r.Context(), t.Request.Client)
+	if err != nil && !errors.Is(err, errNoClient) {
+		return err
+	}
 	if err != nil {
 		return &redirectError{request: t.Request, code: "access_denied", description: "the client is gone"}
 	}

@@ -44,14 +44,14 @@ func newPages(style string) (*pages, error) {
 
 // setHeaders keeps a page out of frames, caches and referrers. There is no form-action:
 // browsers apply it to the redirects that follow the form too, and those lead to the
-// login and to the client.
+// login and to the client. There is no Cross-Origin-Opener-Policy: it would cut a
+// client's pop-up off from the page that waits for it.
 func (p *pages) setHeaders(h http.Header) {
 	noStore(h)
 	h.Set("Content-Security-Policy", p.policy)
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 }
 
 func (p *pages) show(w http.ResponseWriter, status int, name string, data any) error {
@@ -79,6 +79,9 @@ func pageError(status int, text string) error { return &pageErr{status: status, 
 // it brings something bound to the browser is the first line, this is the second.
 func (s *Server) ownPage(serve func(http.ResponseWriter, *http.Request) error, methods ...string) http.HandlerFunc {
 	sameOrigin := http.NewCrossOriginProtection()
+	if err := sameOrigin.AddTrustedOrigin(s.origin); err != nil { // Host may be a proxy's
+		panic("oauth: the origin of a checked issuer: " + err.Error())
+	}
 	return s.page(func(w http.ResponseWriter, r *http.Request) error {
 		if sameOrigin.Check(r) != nil {
 			s.log.WarnContext(r.Context(), "oauth: a form of another site was refused", "path", r.URL.Path)

@@ -157,7 +157,8 @@ type resource struct {
 
 // Protect checks the configuration, and puts sign-in in front of next: the resources
 // are served only to who has a token for them; the provider's own endpoints are
-// answered here; everything else reaches next untouched. Protect fails with
+// answered here; everything else reaches next untouched, and so do the preflights of
+// browsers (OPTIONS), which never carry a token. Protect fails with
 // [ErrKeyMissing] when the store was written under a key that is not in the ring.
 func (p *Provider) Protect(ctx context.Context, next http.Handler) (*Server, error) {
 	s := &Server{provider: *p, next: next, log: p.Logger}

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -45,9 +46,9 @@ func Props[T any](ctx context.Context) T {
 	if id == nil {
 		return p
 	}
-	if err := json.Unmarshal(id.props, &p); err != nil {
+	if json.Unmarshal(id.props, &p) != nil { // the error may quote a secret
 		var zero T
-		id.server.log.ErrorContext(ctx, "oauth: props are not what the handler asks for", "err", err)
+		id.server.log.ErrorContext(ctx, "oauth: props are not what the handler asks for", "type", fmt.Sprintf("%T", zero))
 		return zero
 	}
 	return p
