@@ -334,7 +334,7 @@ func (h *Handler) sessionOfRequest(w http.ResponseWriter, r *http.Request, host 
 	s, err := h.openSession(r.Context(), host, ids[0], userOf(r))
 	if err != nil {
 		status, werr := sessionError(err)
-		if !errors.Is(err, errNoSession) {
+		if !errors.Is(err, errNoSession) && r.Context().Err() == nil {
 			h.log.Error("a session could not be opened", "error", err)
 		}
 		writeError(w, status, nil, werr)
