@@ -98,7 +98,8 @@ func (l *live) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !l.host.engine.Exclusive() {
+	// What does not exist needs no claim: only one first entry can be written.
+	if l.tail != 0 && !l.host.engine.Exclusive() {
 		if err := l.claim(ctx); err != nil {
 			return err
 		}

@@ -580,6 +580,48 @@ func TestAnOwnerThatWasReplacedIsFenced(t *testing.T) {
 	}
 }
 
+func TestLookingAtWhatDoesNotExistWritesNothing(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		s := store.NewMemory()
+		h := open(t, &engine{Engine: s, shared: shared}, object.Options{})
+		o := register(t, h, object.Spec[counter]{Initial: counter{3}}).Get("x")
+		if got := state(t, o).N; got != 3 {
+			t.Errorf("state %d", got)
+		}
+		if n := query[int](t, o, "SELECT count(*) FROM sqlite_schema"); n != 0 {
+			t.Errorf("%d tables", n)
+		}
+		must(t, second(o.Update(t.Context(), func(*counter) error { return nil })))
+		must(t, o.Tx(t.Context(), func(ctx context.Context, tx object.Tx, _ *counter) error {
+			return tx.QueryRowContext(ctx, "SELECT 1").Scan(new(int))
+		}))
+		must(t, o.Delete(t.Context()))
+		shut(t, h)
+		for info, err := range s.Objects(t.Context(), "") {
+			t.Errorf("shared %v: %v was written, %v", shared, info, err)
+		}
+	}
+}
+
+func TestTwoHostsThatCreateTheSameObjectDoNotBothWin(t *testing.T) {
+	s := store.NewMemory()
+	var won int
+	for _, h := range []*object.Host{open(t, &engine{Engine: s, shared: true}, object.Options{}), open(t, &engine{Engine: s, shared: true}, object.Options{})} {
+		o := register(t, h, object.Spec[counter]{}).Get("x")
+		must(t, second(o.State(t.Context()))) // both believe that there is nothing
+		defer func() {
+			if _, err := o.Update(t.Context(), add(1)); err == nil {
+				won++
+			} else if !errors.Is(err, store.ErrFenced) {
+				t.Error(err)
+			}
+			if won != 1 {
+				t.Errorf("%d of them made the object", won)
+			}
+		}()
+	}
+}
+
 func TestSnapshotsCarryTheDatabaseToOtherNodes(t *testing.T) {
 	shared := store.NewMemory()
 	e := &engine{Engine: shared, shared: true}
