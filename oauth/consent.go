@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	json "github.com/go-json-experiment/json"
 
@@ -23,6 +24,7 @@ type consentPage struct {
 	ClientID string // of a document: its address, which nobody else can have
 	Host     string
 	Loopback bool
+	Remember bool // may be asked for
 	Resource string
 	Scopes   []string
 	Person   string
@@ -30,6 +32,7 @@ type consentPage struct {
 
 // askConsent shows the consent page.
 func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, browser string, c *client, t *transaction) error {
+	t.MayRemember = mayRemember(c, &t.Request)
 	handle, err := s.begin(r.Context(), kindConsent, browser, t)
 	if err != nil {
 		return err
@@ -41,7 +44,7 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, browser stri
 	page := consentPage{
 		Server: s.provider.Name, Action: s.url("/consent"), Handle: handle.text,
 		Client: cmpOr(c.Name, "A program without a name"), Host: redirectHost(t.Request.Redirect),
-		Loopback: isLoopbackURI(t.Request.Redirect), Resource: res.Name, Scopes: res.words(t.Request.Scopes),
+		Loopback: isLoopbackURI(t.Request.Redirect), Remember: t.MayRemember, Resource: res.Name, Scopes: res.words(t.Request.Scopes),
 	}
 	if c.source == fromDocument {
 		page.ClientID = c.ID
@@ -81,11 +84,19 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	if decision == "deny" {
 		return &redirectError{request: t.Request, code: "access_denied", description: "the person refused"}
 	}
-	t.Remember, t.Presumed = f.get("remember") != "", ""
+	t.Remember, t.Presumed = t.MayRemember && f.get("remember") != "", ""
 	if t.Person != nil {
 		return s.complete(w, r, browser, t)
 	}
 	return s.startLogin(w, r, browser, t, "")
+}
+
+// mayRemember reports whether a consent may be remembered. A program on the person's
+// computer is known by its client_id only: if that is public, like the address of a
+// document, any other program there could claim to be it, and a person has to be asked
+// each time (RFC 8252 §8.6).
+func mayRemember(c *client, req *authRequest) bool {
+	return c.source == fromRegistration || strings.HasPrefix(req.Redirect, "https://")
 }
 
 // remembering is a consent that the person asked to be remembered in one browser.
@@ -107,8 +118,8 @@ func rememberKey(browser string, req *authRequest) string {
 // remembered is the user whose consent in this browser covers the request; "" if the
 // person has to be asked. Only an address that the person opened, as native programs do,
 // may skip the page: a web page in between could ride on the consent otherwise.
-func (s *Server) remembered(r *http.Request, browser string, req *authRequest) string {
-	if r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Site") != "none" || s.browser(r) == "" {
+func (s *Server) remembered(r *http.Request, browser string, c *client, req *authRequest) string {
+	if !mayRemember(c, req) || r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Site") != "none" || s.browser(r) == "" {
 		return ""
 	}
 	rec, err := s.records.Get(r.Context(), rememberKey(browser, req))

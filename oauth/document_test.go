@@ -211,3 +211,23 @@ func FuzzDocumentURL(f *testing.F) {
 		}
 	})
 }
+
+// Any program on the computer could claim to be a client whose id is public.
+func TestAPublicClientIDOnLoopbackIsAlwaysAskedFor_RFC8252_8_6(t *testing.T) {
+	w := newWorld(t, nil)
+	withOrigin(w.s.documents, strings.Replace(goodDocument(""), testRedirect, testRedirect+`","https://app.example/cb`, 1))
+	b := w.browser()
+	for redirect, offered := range map[string]bool{testRedirect: false, "https://app.example/cb": true} {
+		authorize := w.asks(documentID, "redirect_uri", redirect)
+		page := b.get(authorize)
+		if strings.Contains(page.body, `name="remember"`) != offered {
+			t.Errorf("%s: remembering is offered: %v", redirect, !offered)
+		}
+		b.mustAllow(authorize, "alice", "remember", "yes")
+		code := b.mustAllow(authorize, "alice", "remember", "yes")
+		w.sends(documentID, code, "redirect_uri", redirect)
+		if again := b.get(authorize, "Sec-Fetch-Site", "none"); strings.Contains(again.body, "Deny") == offered {
+			t.Errorf("%s: remembered is %v", redirect, !offered)
+		}
+	}
+}

@@ -32,6 +32,8 @@ type transaction struct {
 	Request authRequest
 	// Secret is that of the login attempt.
 	Secret string `json:",omitzero"`
+	// MayRemember is set when the consent page offers to remember the answer.
+	MayRemember bool `json:",omitzero"`
 	// Remember is set when the person ticked it on the consent page.
 	Remember bool `json:",omitzero"`
 	// Presumed is the user whose remembered consent let the page be skipped.
