@@ -161,6 +161,9 @@ type questionnaire struct {
 	used  map[string]answer // answers that were used in this round
 }
 
+// maxAnswers bounds the answers of one round.
+const maxAnswers = 200
+
 const askKeyPrefix = "causeway-ask-"
 
 // askModern is a question of a 2026-07-28 request: answered by an earlier round,
@@ -270,6 +273,9 @@ func (c *call) answersOf(state string, responses []byte) (native string, err err
 		}
 		c.questions.given = make(map[string]json.RawMessage)
 		err := jsonrpc.ScanObject(responses, func(name, value []byte) error {
+			if len(c.questions.given) == maxAnswers {
+				return fmt.Errorf("more than %d answers", maxAnswers)
+			}
 			c.questions.given[string(name)] = json.RawMessage(value)
 			return nil
 		})

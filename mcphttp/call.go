@@ -43,6 +43,7 @@ type call struct {
 	said      mcp.Meta // see passive
 	arguments []byte
 	questions questionnaire
+	own       *passive    // closed with the call
 	round     *roundClaim // the round this call carries out, if it carries answers
 	task      *task       // the task whose handler this is the call of
 	created   *task       // the task that the call became
@@ -172,14 +173,18 @@ func (c *call) tick() {
 // fail answers the call from another goroutine than its handler's, which may not
 // care that it was cancelled.
 func (c *call) fail(err *sdkrpc.Error) {
-	c.reply.respond(c, encodeError(c.id, err), statusOf(err, c.modern))
 	if p, ok := c.reply.(*postReply); ok {
-		p.flush()
+		p.abandonHandler()
 	}
+	c.reply.respond(c, encodeError(c.id, err), statusOf(err, c.modern))
 }
 
 // stop cancels the call at its client's wish and answers it.
 func (c *call) stop(cause error) {
+	if c.method == methodListen {
+		c.cancel(cause) // it ends with its result
+		return
+	}
 	// The last word comes before the cancellation: a handler that returns at once
 	// must not get in between.
 	if l, ok := c.reply.(*linkReply); ok {
@@ -194,6 +199,14 @@ func (c *call) end() {
 	c.timer.Stop()
 	c.h.active.remove(c)
 	c.cancel(nil)
+	if c.own == nil {
+		return
+	}
+	if c.created == nil {
+		c.own.close()
+	} else {
+		time.AfterFunc(longestTask, c.own.close) // the task's handler goes on with it
+	}
 }
 
 // run carries the call out on this goroutine and answers it, whatever happens.
@@ -239,9 +252,8 @@ func (c *call) settle() error {
 func (c *call) receive(build func() (mcp.Request, error)) (res mcp.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.h.log.Error("a handler panicked", slog.String("method", c.method), slog.String("target", c.target),
-				slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
-			res, err = nil, wireError(jsonrpc.CodeInternalError, "internal error: the handler of %s failed", c.method)
+			c.logPanic(p)
+			res, err = nil, c.panicError()
 		}
 	}()
 	req, err := build()
@@ -263,7 +275,21 @@ func (c *call) receive(build func() (mcp.Request, error)) (res mcp.Result, err e
 	if res, err = c.host.receive(c, c.method, req); err != nil {
 		return nil, err
 	}
-	return res, c.remember(c, req)
+	err = c.remember(c, req)
+	if p, ok := req.GetParams().(*mcp.SubscribeParams); ok && c.method == methodSubscribe && (err != nil || c.session.hasEnded()) {
+		c.session.unsubscribeSDK(p.URI) // nobody would ever do it otherwise
+	}
+	return res, err
+}
+
+// logPanic is called while p is being recovered, so that the stack is its own.
+func (c *call) logPanic(p any) {
+	c.h.log.Error("a handler panicked", slog.String("method", c.method), slog.String("target", c.target),
+		slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+}
+
+func (c *call) panicError() error {
+	return wireError(jsonrpc.CodeInternalError, "internal error: the handler of %s failed", c.method)
 }
 
 func mayNeedInput(method string) bool {

@@ -43,6 +43,7 @@ type host struct {
 	// _meta of every modern result.
 	infoMember []byte
 	info       json.RawMessage
+	name       string
 
 	sessions liveSessions
 	fan      fanout
@@ -169,6 +170,7 @@ func (h *host) introspect(s *mcp.Server) error {
 	if h.info, err = json.Marshal(initialized.ServerInfo); err != nil {
 		return fmt.Errorf("encoding the server info: %w", err)
 	}
+	h.name = initialized.ServerInfo.Name
 	h.infoMember = append([]byte(`"`+mcp.MetaKeyServerInfo+`":`), h.info...)
 	return nil
 }

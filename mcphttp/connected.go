@@ -30,7 +30,7 @@ func (c *connSessions) init(h *Handler) {
 			Logger: h.log, Stateless: true, PropagateRequestCancellation: true, MaxRequestBodyBytes: h.opts.MaxBody,
 			DisableLocalhostProtection: true,
 		})
-		c.old = mcp.NewSSEHandler(h.getServer, nil)
+		c.old = mcp.NewSSEHandler(h.getServer, &mcp.SSEOptions{DisableLocalhostProtection: true, MaxRequestBodyBytes: h.opts.MaxBody})
 	})
 }
 

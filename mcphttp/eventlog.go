@@ -30,6 +30,50 @@ type eventLog struct {
 	size int
 }
 
+// keptLogs are the logs of a session's streams that have ended. Together they are
+// bounded; the oldest go first.
+type keptLogs struct {
+	mu    sync.Mutex
+	ended []endedLog
+	size  int
+}
+
+type endedLog struct {
+	log *eventLog
+	at  time.Time
+}
+
+// maxLogs is how many full logs a session may keep after their streams' ends.
+const maxLogs = 4
+
+// retire takes in the log of a stream that has ended.
+func (k *keptLogs) retire(l *eventLog) {
+	k.mu.Lock()
+	k.ended = append(k.ended, endedLog{l, time.Now()})
+	k.size += l.size
+	var drop []*eventLog
+	for len(k.ended) > 0 && (k.size > maxLogs*l.maxSize || len(k.ended) > l.max || time.Since(k.ended[0].at) > l.ttl) {
+		drop = append(drop, k.ended[0].log)
+		k.size -= k.ended[0].log.size
+		k.ended = k.ended[1:]
+	}
+	k.mu.Unlock()
+	for _, old := range drop {
+		old.drop()
+	}
+}
+
+// drop removes what is kept. What cannot be removed expires.
+func (l *eventLog) drop() {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	for _, ev := range l.kept {
+		if err := l.records.Delete(ctx, l.prefix+seqKey(ev.seq), ev.rev); err != nil && ctx.Err() != nil {
+			return
+		}
+	}
+}
+
 type keptEvent struct {
 	seq  uint64
 	rev  store.Revision

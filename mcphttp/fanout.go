@@ -106,6 +106,8 @@ func (f *fanout) broadcast(method string, params mcp.Params) error {
 type subscription struct {
 	id  []byte // the raw JSON-RPC id of its request, which names it on every message
 	out *queue
+	// session is what the server knows the subscriber by.
+	session *mcp.ServerSession
 	// acked is closed when the acknowledgement has been queued.
 	acked chan struct{}
 	once  sync.Once

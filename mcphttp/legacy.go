@@ -59,8 +59,8 @@ func (h *Handler) servePost(w http.ResponseWriter, r *http.Request, host *host) 
 	}
 	defer h.calls.Done()
 	reply := &postReply{h: h, session: s, version: s.version(), ids: []string{string(msg.ID)}, w: w, due: 1}
+	defer reply.leave()
 	s.serve(r, in, reply)
-	reply.leave()
 }
 
 // serveBatch serves a batch of 2025-03-26, the only revision that has them.
@@ -122,12 +122,12 @@ func (h *Handler) serveBatch(w http.ResponseWriter, r *http.Request, host *host,
 	}
 	defer h.calls.Done()
 	reply := &postReply{h: h, session: s, version: s.version(), ids: ids, w: w, batch: true, due: len(requests)}
+	defer reply.leave()
 	var wg sync.WaitGroup
 	for _, msg := range requests {
 		wg.Go(func() { s.serve(r, read(msg), reply) })
 	}
 	wg.Wait()
-	reply.leave()
 }
 
 // serveInitialize opens a session.
@@ -163,7 +163,7 @@ func (h *Handler) serveInitialize(w http.ResponseWriter, r *http.Request, host *
 }
 
 // maxInitialize bounds what a client may say of itself, in bytes: it is kept.
-const maxInitialize = 64 << 10
+const maxInitialize = 8 << 10
 
 // initializeReply holds the answer to initialize back until the session is there.
 type initializeReply struct {
@@ -227,7 +227,7 @@ func (h *Handler) initialize(ctx context.Context, host *host, id, user string, m
 		body, err = c.encode(res)
 	}
 	if init, ok := res.(*mcp.InitializeResult); err == nil && ok {
-		rec := sessionRecord{Version: init.ProtocolVersion, User: user, Initialize: append([]byte(nil), msg.Params...)}
+		rec := sessionRecord{Server: host.name, Version: init.ProtocolVersion, User: user, Initialize: append([]byte(nil), msg.Params...)}
 		if l != nil {
 			s = &session{id: id, h: h, host: host, ss: ss, rec: rec, transient: true, link: l}
 			s.touch()
@@ -239,6 +239,9 @@ func (h *Handler) initialize(ctx context.Context, host *host, id, user string, m
 	}
 	c.end()
 	if err != nil {
+		if ss != nil {
+			_ = ss.Close()
+		}
 		werr := c.wireErrorOf(err)
 		reply.respond(c, encodeError(msg.ID, werr), http.StatusOK)
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +34,8 @@ type link struct {
 	session  *session
 	starting bool
 	calls    map[string]*call // of 2026-07-28 requests, by id
+
+	work sync.WaitGroup // requests at work
 }
 
 // linkParam names the link in the URL that the 2024-11-05 endpoint event gives.
@@ -94,6 +97,17 @@ func (l *link) close() {
 	l.mu.Unlock()
 	if s != nil {
 		s.end()
+	}
+}
+
+// settle waits for the requests at work when the server drains: there is no coming
+// back for their answers. Shutdown cancels them when its time is up.
+func (l *link) settle() {
+	done := make(chan struct{})
+	go func() { l.work.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-l.ctx.Done():
 	}
 }
 
@@ -176,7 +190,9 @@ func (l *link) dispatch(in *inbound, reply *linkReply) {
 			return
 		}
 		c := &call{h: l.h, host: l.host, session: s, ss: s.ss, user: l.user, method: msg.Method, id: msg.ID, extra: l.copyExtra(), reply: reply}
+		l.work.Add(1)
 		go func() {
+			defer l.work.Done()
 			defer l.h.calls.Done()
 			s.carryOut(l.ctx, c, in)
 		}()
@@ -198,10 +214,14 @@ func (l *link) copyExtra() *mcp.RequestExtra {
 func (l *link) initialize(msg *jsonrpc.Message, reply *linkReply) {
 	s, err := l.h.initialize(l.ctx, l.host, l.id, l.user, msg, reply, l.copyExtra(), l)
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.starting = false
 	if err == nil {
 		l.session = s
+	}
+	l.mu.Unlock()
+	// close cancels before it looks for the session, so that one of us ends it.
+	if s != nil && l.ctx.Err() != nil {
+		s.end()
 	}
 }
 
@@ -228,6 +248,10 @@ func (l *link) dispatchModern(in *inbound, reply *linkReply) {
 	if werr == nil {
 		werr = c.prepareModern(version, meta)
 	}
+	var sub *subscription
+	if werr == nil && msg.Method == methodListen {
+		sub = c.prepareListen(l.out)
+	}
 	if werr == nil {
 		c.begin(l.ctx)
 		if werr = l.enter(c); werr != nil {
@@ -244,12 +268,14 @@ func (l *link) dispatchModern(in *inbound, reply *linkReply) {
 		l.fail(msg.ID, wireError(sdkrpc.CodeInternalError, "the server is shutting down"))
 		return
 	}
+	l.work.Add(1)
 	go func() {
+		defer l.work.Done()
 		defer l.h.calls.Done()
 		defer l.exit(c)
 		switch {
 		case msg.Method == methodListen:
-			l.listen(c, msg.Params)
+			l.listen(c, sub, msg.Params)
 		case isTaskMethod(msg.Method):
 			c.runTaskMethod(params)
 		default:
@@ -260,14 +286,14 @@ func (l *link) dispatchModern(in *inbound, reply *linkReply) {
 
 // listen is subscriptions/listen on a link: its messages share the link with
 // everything else, told apart by the subscription id.
-func (l *link) listen(c *call, params []byte) {
+func (l *link) listen(c *call, sub *subscription, params []byte) {
 	release, err := l.host.fan.hold()
 	if err != nil {
+		c.end()
 		l.fail(c.id, err)
 		return
 	}
 	defer release()
-	sub := &subscription{id: c.id, out: l.out, acked: make(chan struct{})}
 	result := c.listen(l.ctx, sub, params)
 	defer c.endListen()
 	select {
@@ -403,15 +429,17 @@ func (h *Handler) serveSSE(w http.ResponseWriter, r *http.Request, host *host) {
 	if events.write(event{name: "endpoint", data: []byte(ownPath(r) + "?" + linkParam + "=" + l.id)}) != nil {
 		return
 	}
-	h.pump(l.ctx, events, l.out, nil, nil)
+	h.pump(l.ctx, events, l.out, l.settle, nil)
 }
 
 // ownPath is the path under which the client reached us, whatever a mux stripped.
 func ownPath(r *http.Request) string {
+	path := r.URL.EscapedPath()
 	if u, err := url.ParseRequestURI(r.RequestURI); err == nil && u.Path != "" {
-		return u.EscapedPath()
+		path = u.EscapedPath()
 	}
-	return r.URL.EscapedPath()
+	// Two slashes would begin the name of another host.
+	return "/" + strings.TrimLeft(path, "/")
 }
 
 func (h *Handler) servePostToLink(w http.ResponseWriter, r *http.Request, host *host) {
@@ -509,7 +537,7 @@ func (h *Handler) writeFrames(l *link, conn *websocket.Conn) {
 		return true
 	}
 	draining := h.draining
-	var drained <-chan time.Time
+	var drained <-chan struct{}
 	for {
 		select {
 		case <-l.out.wake:
@@ -525,7 +553,9 @@ func (h *Handler) writeFrames(l *link, conn *websocket.Conn) {
 		case <-draining:
 			// Requests at work still answer; then the client is told to come back.
 			draining = nil
-			drained = time.After(h.opts.RetryAfter)
+			settled := make(chan struct{})
+			drained = settled
+			go func() { l.settle(); close(settled) }()
 		case <-drained:
 			evs, _ := l.out.take()
 			if write(evs) {

@@ -1,6 +1,7 @@
 package mcphttp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -98,6 +99,7 @@ func (h *Handler) serveModern(w http.ResponseWriter, r *http.Request, host *host
 	}
 	defer h.calls.Done()
 	reply := &postReply{h: h, version: version, ids: nil, w: w, due: 1}
+	defer reply.leave()
 	c.reply = reply
 	// Closing the stream is how a 2026-07-28 client cancels, so the request's own
 	// context is the call's.
@@ -107,7 +109,6 @@ func (h *Handler) serveModern(w http.ResponseWriter, r *http.Request, host *host
 	} else {
 		c.run(func() (mcp.Request, error) { return c.build(m, msg.Params, params) })
 	}
-	reply.leave()
 }
 
 // modernVersion finds the version of a modern request and holds `_meta` and
@@ -215,6 +216,9 @@ func (c *call) prepareModern(version string, meta *jsonrpc.Meta) *sdkrpc.Error {
 		return wireError(sdkrpc.CodeInternalError, "internal error")
 	}
 	c.ss, c.asking, c.said = p.ss, p.asking, p.said
+	if c.host.sendsThroughApp {
+		c.own = p
+	}
 	if meta.LogLevel != nil && !jsonrpc.IsNull(meta.LogLevel) {
 		level, ok := jsonrpc.String(meta.LogLevel)
 		if !ok || !isLogLevel(level) {
@@ -259,7 +263,7 @@ func (h *Handler) serveListen(w http.ResponseWriter, r *http.Request, c *call, p
 		return
 	}
 	defer release()
-	sub := &subscription{id: c.id, out: h.newQueue(), acked: make(chan struct{})}
+	sub := c.prepareListen(h.newQueue())
 	ctx, done := streamContext(r)
 	defer done()
 	result := c.listen(ctx, sub, params)
@@ -297,34 +301,45 @@ type listenResult struct {
 	body   []byte
 }
 
+// prepareListen gives the call what a subscription needs, before anyone else can
+// know of the call. Nothing of it may hold on to the request's body, which the
+// subscription outlives.
+func (c *call) prepareListen(out *queue) *subscription {
+	c.id = bytes.Clone(c.id)
+	sub := &subscription{id: c.id, out: out, acked: make(chan struct{})}
+	c.reply = &listenReply{sub: sub, result: make(chan listenResult, 1)}
+	return sub
+}
+
 // listen starts the SDK's handler for the subscription. Its result arrives on the
-// returned channel, which has room for it.
+// returned channel, which has room for it. endListen must follow.
 func (c *call) listen(ctx context.Context, sub *subscription, params []byte) chan listenResult {
-	result := make(chan listenResult, 1)
-	c.reply = &listenReply{sub: sub, result: result}
+	result := c.reply.(*listenReply).result
 	if c.Context == nil {
 		c.begin(ctx)
 	}
-	var err error
-	if sub.tasks, err = c.followable(params); err != nil {
-		werr := asWireError(err)
+	refuse := func(werr *sdkrpc.Error) chan listenResult {
+		c.end()
 		result <- listenResult{statusOf(werr, true), encodeError(c.id, werr)}
 		return result
+	}
+	var err error
+	if sub.tasks, err = c.followable(params); err != nil {
+		return refuse(asWireError(err))
 	}
 	// A subscription is its own session to the server: it can be told from others
 	// of the same client.
 	ss, err := c.host.connect("", &mcp.ServerSessionState{InitializeParams: c.ss.InitializeParams(), InitializedParams: &mcp.InitializedParams{}})
 	if err != nil {
-		result <- listenResult{http.StatusInternalServerError, encodeError(c.id, wireError(sdkrpc.CodeInternalError, "internal error"))}
-		return result
+		return refuse(wireError(sdkrpc.CodeInternalError, "internal error"))
 	}
 	c.ss, c.asking = ss, nil
+	sub.session = ss
 	c.host.fan.subscribe(ss, sub)
+	var none jsonrpc.Params
+	req, err := c.build(methods[methodListen], params, &none)
 	go c.followTasks(sub)
-	go c.run(func() (mcp.Request, error) {
-		var p jsonrpc.Params
-		return c.build(methods[methodListen], params, &p)
-	})
+	go c.run(func() (mcp.Request, error) { return req, err })
 	return result
 }
 
@@ -345,5 +360,8 @@ func (l *listenReply) respond(c *call, msg []byte, status int) {
 
 func (c *call) endListen() {
 	c.cancel(nil)
-	c.host.fan.unsubscribe(c.ss)
+	if sub := c.reply.(*listenReply).sub; sub.session != nil {
+		c.host.fan.unsubscribe(sub.session)
+		_ = sub.session.Close()
+	}
 }

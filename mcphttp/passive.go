@@ -26,8 +26,14 @@ type passive struct {
 	said mcp.Meta
 }
 
+func (p *passive) close() { _, _ = p.ss.Close(), p.asking.Close() }
+
+// longestTask is after how long no task can be running any more that used the
+// passive of its call.
+const longestTask = 24 * time.Hour
+
 // maxPassives bounds the passives kept.
-const maxPassives = 1024
+const maxPassives = 256
 
 // passiveCache keeps the passives of a host, so that a 2026-07-28 call makes none.
 type passiveCache struct {
@@ -56,37 +62,24 @@ func (c *passiveCache) get(user, version string, info, caps []byte) (*passive, e
 		return p, nil
 	}
 	p, err := c.make(version, info, caps)
-	if err != nil {
-		return nil, err
+	if err != nil || c.host.sendsThroughApp {
+		return p, err // its sessions have connections: they are the call's, which closes them
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if old := c.byKey[string(key)]; old != nil {
+		_, _ = p.ss.Close(), p.asking.Close()
 		return old, nil
 	}
 	if c.byKey == nil || len(c.byKey) >= maxPassives {
 		// Clients come and go; starting over is cheaper than keeping an order.
 		// Passives in use stay valid: a call knows its own.
-		c.retire(c.known)
 		c.byKey = make(map[string]*passive)
 		c.known = make(map[*mcp.ServerSession]struct{})
 	}
 	c.byKey[string(key)] = p
 	c.known[p.ss], c.known[p.asking] = struct{}{}, struct{}{}
 	return p, nil
-}
-
-// retire closes the connections of passives that have one, when no call can be
-// using them any more.
-func (c *passiveCache) retire(old map[*mcp.ServerSession]struct{}) {
-	if !c.host.sendsThroughApp || len(old) == 0 {
-		return
-	}
-	time.AfterFunc(24*time.Hour, func() {
-		for ss := range old {
-			_ = ss.Close()
-		}
-	})
 }
 
 func (c *passiveCache) make(version string, info, caps []byte) (*passive, error) {

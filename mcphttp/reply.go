@@ -3,6 +3,7 @@ package mcphttp
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -130,10 +131,10 @@ func (r *postReply) respond(c *call, msg []byte, status int) {
 	case r.batch:
 		r.answers = append(r.answers, msg)
 		if r.due == 0 && r.w != nil {
-			writeJSON(r.w, http.StatusOK, jsonArray(r.answers))
+			r.writeJSON(http.StatusOK, jsonArray(r.answers))
 		}
 	case r.w != nil:
-		writeJSON(r.w, status, msg)
+		r.writeJSON(status, msg)
 	}
 	if r.due == 0 {
 		r.end()
@@ -149,16 +150,19 @@ func (r *postReply) end() {
 	if r.stream != "" {
 		r.session.streams.remove(r)
 		close(r.done)
+		if r.log != nil {
+			r.session.logs.retire(r.log)
+		}
 	}
 }
 
-// flush pushes a response that was written from another goroutine than the one
-// that serves the POST, and so would wait for it.
-func (r *postReply) flush() {
+// abandonHandler prepares for an answer that is given while the handler is still
+// at work: the connection cannot be used for anything else before that ends.
+func (r *postReply) abandonHandler() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.w != nil && !r.streams {
-		_ = http.NewResponseController(r.w).Flush()
+	if r.w != nil && !r.streams && !r.over {
+		r.w.Header().Set("Connection", "close")
 	}
 }
 
@@ -281,13 +285,42 @@ func jsonArray(msgs [][]byte) []byte {
 	return append(b, ']')
 }
 
+// writeJSON writes the answer under a deadline, as streams are: a client that does
+// not read it loses its connection, and holds up nobody.
+func (r *postReply) writeJSON(status int, body []byte) {
+	rc := http.NewResponseController(r.w)
+	_ = rc.SetWriteDeadline(time.Now().Add(r.h.opts.WriteTimeout))
+	writeJSONHead(r.w, status, body)
+	_ = writePieces(r.w, rc, body, r.h.opts.WriteTimeout)
+	_ = rc.Flush()
+	_ = rc.SetWriteDeadline(time.Time{})
+}
+
+// piece is how much is written under one deadline, so that a slow but honest
+// reader of something large is not cut.
+const piece = 64 << 10
+
+func writePieces(w io.Writer, rc *http.ResponseController, body []byte, timeout time.Duration) error {
+	for len(body) > piece {
+		if _, err := w.Write(body[:piece]); err != nil {
+			return err
+		}
+		body = body[piece:]
+		_ = rc.SetWriteDeadline(time.Now().Add(timeout))
+	}
+	_, err := w.Write(body)
+	return err
+}
+
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	writeJSONHead(w, status, body)
+	_, _ = w.Write(body)
+}
+
+func writeJSONHead(w http.ResponseWriter, status int, body []byte) {
 	hd := w.Header()
 	hd["Content-Type"] = contentTypeJSON
 	hd["X-Content-Type-Options"] = noSniff
-	if len(body) >= 2048 { // below, net/http does it by itself and cheaper
-		hd["Content-Length"] = []string{strconv.Itoa(len(body))}
-	}
+	hd["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
-	_, _ = w.Write(body)
 }

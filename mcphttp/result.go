@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 
 	"github.com/causeway-mcp/causeway/internal/jsonrpc"
 	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -27,7 +28,16 @@ func marshal(v any) ([]byte, error) {
 
 // encode turns what the chain returned into the result on the wire, with what the
 // era adds to it.
-func (c *call) encode(res mcp.Result) ([]byte, error) {
+//
+// Encoding runs the application's code too (MarshalJSON), so it is contained as
+// handlers are.
+func (c *call) encode(res mcp.Result) (body []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.logPanic(p)
+			body, err = nil, c.panicError()
+		}
+	}()
 	if stored, ok := res.(*storedResult); ok {
 		return stored.raw, nil
 	}
@@ -44,7 +54,7 @@ func (c *call) encode(res mcp.Result) ([]byte, error) {
 	if c.created != nil {
 		return c.encodeTask(res)
 	}
-	if res == nil {
+	if v := reflect.ValueOf(res); res == nil || (v.Kind() == reflect.Pointer && v.IsNil()) {
 		return nil, errors.New("the handler returned neither result nor error")
 	}
 	if tool, ok := res.(*mcp.CallToolResult); ok && tool != nil {

@@ -23,6 +23,8 @@ import (
 // A sessionRecord is a session as it is kept: everything another process needs to
 // go on with it.
 type sessionRecord struct {
+	// Server is the name of the server it is a session of: records may be shared.
+	Server string `json:"n"`
 	// Version is the protocol version agreed on.
 	Version string `json:"v"`
 	// User is the user that opened it, by auth.TokenInfo's UserID; "" is nobody.
@@ -57,6 +59,7 @@ type session struct {
 	active  atomic.Int32 // calls and streams that need it in memory
 
 	streams openStreams
+	logs    keptLogs
 	asks    pendingAsks
 
 	mu       sync.Mutex
@@ -66,6 +69,7 @@ type session struct {
 	calls    map[string]*call // by raw JSON-RPC id
 	listen   listener
 	link     *link // the connection of a transient session
+	kept     bool  // its record has been written again since it was opened or woken
 	restored bool  // subscriptions have been handed to the server
 }
 
@@ -200,7 +204,7 @@ func (h *Handler) openSession(ctx context.Context, host *host, id, user string) 
 		s.release()
 		return nil, err
 	}
-	if s.user() != user || s.h != h {
+	if s.user() != user || s.h != h || s.rec.Server != host.name {
 		s.release()
 		return nil, errNoSession
 	}
@@ -312,6 +316,7 @@ func (s *session) update(ctx context.Context, change func(*sessionRecord)) error
 			if newRev > s.rev {
 				s.rec, s.rev = rec, newRev
 			}
+			s.kept = true
 			s.mu.Unlock()
 			return nil
 		case errors.Is(err, store.ErrConflict):
@@ -334,7 +339,7 @@ func (s *session) update(ctx context.Context, change func(*sessionRecord)) error
 // keep renews the record's time to live when a good part of it has passed.
 func (s *session) keep(ctx context.Context) {
 	s.mu.Lock()
-	due := !s.transient && time.Since(time.Unix(s.rec.Touched, 0)) > s.h.opts.SessionTTL/16
+	due := !s.transient && (!s.kept || time.Since(time.Unix(s.rec.Touched, 0)) > s.h.opts.SessionTTL/16)
 	s.mu.Unlock()
 	if !due {
 		return
@@ -344,6 +349,10 @@ func (s *session) keep(ctx context.Context) {
 	}
 }
 
+// unconfirmedTTL is how long a session waits for notifications/initialized, or for
+// a client that does without and just goes on.
+const unconfirmedTTL = 10 * time.Minute
+
 // createSession makes a new session for user, or says why there cannot be one.
 func (h *Handler) createSession(ctx context.Context, host *host, id string, rec sessionRecord, ss *mcp.ServerSession) (*session, error) {
 	s := &session{id: id, h: h, host: host, ss: ss, rec: rec}
@@ -352,7 +361,9 @@ func (h *Handler) createSession(ctx context.Context, host *host, id string, rec 
 	if err != nil {
 		return nil, err
 	}
-	if s.rev, err = h.opts.Records.Put(ctx, sessionKey(id), v, 0, &store.PutOptions{TTL: h.opts.SessionTTL}); err != nil {
+	// Until the client confirms, the session is worth little: it keeps its place for
+	// a while only.
+	if s.rev, err = h.opts.Records.Put(ctx, sessionKey(id), v, 0, &store.PutOptions{TTL: min(unconfirmedTTL, h.opts.SessionTTL)}); err != nil {
 		return nil, fmt.Errorf("writing the session: %w", err)
 	}
 	s.touch()
@@ -478,6 +489,7 @@ type census struct {
 	total   int
 	byUser  map[string]int
 	counted bool
+	full    time.Time // when counting last found no room
 }
 
 func (c *census) removed(id string) {
@@ -501,6 +513,9 @@ func (h *Handler) admit(ctx context.Context, user string) error {
 	over := func() bool {
 		return c.total >= h.opts.MaxSessions || (user != "" && c.byUser[digest] >= h.opts.MaxSessionsPerUser)
 	}
+	if over() && time.Since(c.full) < time.Second {
+		return errTooManySessions // counted just now
+	}
 	if !c.counted || over() {
 		// The counts do not see sessions that expired or that other processes
 		// opened, so before anyone is refused they are taken anew.
@@ -516,6 +531,7 @@ func (h *Handler) admit(ctx context.Context, user string) error {
 		}
 	}
 	if over() {
+		c.full = time.Now()
 		return errTooManySessions
 	}
 	c.total++
@@ -559,7 +575,13 @@ func (h *Handler) sweepOnce(hs *host) bool {
 		if s.h != h {
 			continue
 		}
-		if s.lastUse.Load() > old || !s.sleep() {
+		switch {
+		case s.lastUse.Load() > old:
+			left++
+		case s.sleep():
+		case h.isGone(s):
+			s.end()
+		default:
 			left++
 		}
 	}
@@ -577,6 +599,18 @@ func (h *Handler) sweepOnce(hs *host) bool {
 	}
 	delete(h.sweeping, hs)
 	return true
+}
+
+// isGone tells whether a session that stays in memory, because it is subscribed to
+// something, has lost its record: it expired, or was deleted elsewhere.
+func (h *Handler) isGone(s *session) bool {
+	if s.transient || s.active.Load() != 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	_, err := h.opts.Records.Get(ctx, sessionKey(s.id))
+	return errors.Is(err, store.ErrNotFound)
 }
 
 // sessionError turns an error of openSession into the answer for it.

@@ -91,7 +91,7 @@ func (e *eventWriter) flush() error {
 	}
 	// Response writers without deadlines (recorders in tests) have no slow readers.
 	_ = e.rc.SetWriteDeadline(time.Now().Add(e.timeout))
-	if _, err := e.w.Write(e.buf); err != nil {
+	if err := writePieces(e.w, e.rc, e.buf, e.timeout); err != nil {
 		e.err = err
 		return err
 	}

@@ -256,7 +256,10 @@ func (h *Handler) pump(ctx context.Context, events *eventWriter, q *queue, drain
 			_ = events.write(evs...)
 			if drain != nil {
 				drain()
-			} else {
+				evs, _ = q.take()
+				_ = events.write(evs...)
+			}
+			if result == nil {
 				_ = events.retry(h.opts.RetryAfter)
 			}
 			return

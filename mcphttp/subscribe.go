@@ -11,8 +11,8 @@ import (
 
 // maxSubscriptions bounds what one session may subscribe to.
 const (
-	maxSubscriptions = 1000
-	maxURI           = 2048 // bytes
+	maxSubscriptions = 400
+	maxURI           = 2048 // bytes; all of them fit into a record
 )
 
 // remember writes into the session's record what a request has changed of it.
@@ -68,6 +68,12 @@ func boundSubscriptions(n *mcp.NotificationSubscriptions) error {
 		}
 	}
 	return nil
+}
+
+func (s *session) hasEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
 }
 
 // subscribeSDK subscribes the session at the server, whose SubscribeHandler sees
