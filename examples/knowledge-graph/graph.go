@@ -159,7 +159,7 @@ func exists(ctx context.Context, tx object.Tx, entity string) (is bool, err erro
 func mustExist(ctx context.Context, tx object.Tx, entity string) error {
 	is, err := exists(ctx, tx, entity)
 	if err == nil && !is {
-		//lint:ignore ST1005 these are the words of the reference server
+		// In the words of the reference server.
 		err = fmt.Errorf("Entity with name %s not found", entity)
 	}
 	return err

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"go/format"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/causeway-mcp/causeway/examples/internal/program"
+)
+
+func TestMain(m *testing.M) { program.TestMain(m, main) }
+
+// The README promises it in at most 35 lines, not counting blank ones.
+func TestTheCounterIsShort(t *testing.T) {
+	src, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	formatted, err := format.Source(src)
+	if err != nil || string(formatted) != string(src) {
+		t.Errorf("main.go is not as gofmt leaves it (%v)", err)
+	}
+	lines := 0
+	for line := range strings.Lines(string(src)) {
+		if strings.TrimSpace(line) != "" {
+			lines++
+		}
+	}
+	if lines > 35 {
+		t.Errorf("main.go has %d lines that are not blank, want at most 35", lines)
+	}
+}
+
+func TestTheCounterGoesOnAfterAKill(t *testing.T) {
+	for _, era := range program.Eras {
+		p := program.Start(t)
+		c, other := p.Connect(era, nil), p.Connect(era, nil)
+		if got := c.Call("add", map[string]any{"a": 41}); got != "Added 41, total is now 42" {
+			t.Errorf("%s: %s", era, got)
+		}
+		if got := other.Call("add", map[string]any{"a": 1}); got != "Added 1, total is now 2" {
+			t.Errorf("%s, another session: %s", era, got)
+		}
+		p.Crash()
+		if got := c.Call("add", map[string]any{"a": -2}); got != "Added -2, total is now 40" {
+			t.Errorf("%s, after a crash: %s", era, got)
+		}
+		if got := c.Read("mcp://resource/counter"); got != "40" {
+			t.Errorf("%s: the resource is %q", era, got)
+		}
+	}
+}
