@@ -407,6 +407,11 @@ func (a *App) serve(ctx context.Context, ln net.Listener) error {
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving %s: %w", ln.Addr(), err)
+	case <-a.storage.failed:
+		// What was acknowledged is kept, and nothing more can be: a new process may find
+		// the disk in order again.
+		a.drain(srv)
+		return errors.New("the disk under the data directory has failed; the log says how. Start again when it is in order")
 	case <-ctx.Done():
 		a.drain(srv)
 		return nil

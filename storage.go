@@ -25,6 +25,7 @@ import (
 type storage struct {
 	engine  store.Engine
 	owned   bool // the engine is the App's to close
+	failed  <-chan struct{} // closed when the disk has failed; nil if it cannot
 	objects *object.Host
 	secret  []byte
 	log     *slog.Logger
@@ -61,11 +62,12 @@ func openStorage(a *App) (_ *storage, err error) {
 	case dir == "":
 		st.engine, st.owned = store.NewMemory(), true
 	default:
-		engine, err := local.Open(dir, &local.Options{Logger: st.log})
+		// The engine's directory is its own: it takes nothing of others into account.
+		engine, err := local.Open(filepath.Join(dir, "store"), &local.Options{Logger: st.log})
 		if err != nil {
 			return nil, fmt.Errorf("opening the data directory %s: %w", dir, err)
 		}
-		st.engine, st.owned = engine, true
+		st.engine, st.owned, st.failed = engine, true, engine.Failed()
 		options.Dir = filepath.Join(dir, "objects")
 	}
 	if st.secret, err = st.openSecret(dir, a.Secret); err != nil {

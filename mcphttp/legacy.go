@@ -1,6 +1,7 @@
 package mcphttp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -58,7 +59,7 @@ func (h *Handler) servePost(w http.ResponseWriter, r *http.Request, host *host) 
 		return
 	}
 	defer h.calls.Done()
-	reply := &postReply{h: h, session: s, version: s.version(), ids: []string{string(msg.ID)}, w: w, due: 1}
+	reply := &postReply{h: h, session: s, version: s.version(), ids: [1][]byte{msg.ID}, w: w, due: 1}
 	defer reply.leave()
 	s.serve(r, in, reply)
 }
@@ -84,7 +85,7 @@ func (h *Handler) serveBatch(w http.ResponseWriter, r *http.Request, host *host,
 		return
 	}
 	var requests []*jsonrpc.Message
-	var ids []string
+	var ids [][]byte
 	seen := make(map[string]bool)
 	for i := range entries {
 		msg := &entries[i].Message
@@ -103,7 +104,7 @@ func (h *Handler) serveBatch(w http.ResponseWriter, r *http.Request, host *host,
 			}
 			seen[key] = true
 			requests = append(requests, msg)
-			ids = append(ids, string(msg.ID))
+			ids = append(ids, msg.ID)
 		}
 	}
 	s.keep(r.Context())
@@ -121,7 +122,7 @@ func (h *Handler) serveBatch(w http.ResponseWriter, r *http.Request, host *host,
 		return
 	}
 	defer h.calls.Done()
-	reply := &postReply{h: h, session: s, version: s.version(), ids: ids, w: w, batch: true, due: len(requests)}
+	reply := &postReply{h: h, session: s, version: s.version(), more: ids, w: w, batch: true, due: len(requests)}
 	defer reply.leave()
 	var wg sync.WaitGroup
 	for _, msg := range requests {
@@ -317,33 +318,35 @@ func asWireError(err error) *sdkrpc.Error {
 
 // enter makes a call known to its session, so that it can be cancelled.
 func (s *session) enter(c *call) *sdkrpc.Error {
-	key := jsonrpc.IDKey(c.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.ended:
 		return wireError(sdkrpc.CodeInvalidRequest, "%v", errSessionEnded)
-	case s.calls[key] != nil:
+	case s.call(c.id) != nil:
 		return wireError(sdkrpc.CodeInvalidRequest, "a request with this id is being worked on in this session")
 	case len(s.calls) >= s.h.opts.MaxCallsPerSession:
 		return wireError(sdkrpc.CodeInternalError, "more than %d requests of this session are being worked on: wait for some to end", s.h.opts.MaxCallsPerSession)
 	}
-	if s.calls == nil {
-		s.calls = make(map[string]*call)
+	s.calls = append(s.calls, c)
+	return nil
+}
+
+// call finds a call at work by its id. s.mu is held.
+func (s *session) call(id []byte) *call {
+	for _, c := range s.calls {
+		if bytes.Equal(c.id, id) || jsonrpc.IDKey(c.id) == jsonrpc.IDKey(id) {
+			return c
+		}
 	}
-	s.calls[key] = c
 	return nil
 }
 
 func (s *session) exit(c *call) {
-	key := jsonrpc.IDKey(c.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.calls[key] == c {
-		delete(s.calls, key)
-	}
-	if len(s.calls) == 0 {
-		s.calls = nil
+	if i := slices.Index(s.calls, c); i >= 0 {
+		s.calls = slices.Delete(s.calls, i, i+1)
 	}
 }
 
@@ -418,9 +421,8 @@ func (s *session) takeCancelled(params []byte) {
 	if err != nil || !jsonrpc.ValidID(p.RequestID) {
 		return
 	}
-	key := jsonrpc.IDKey(p.RequestID)
 	s.mu.Lock()
-	c := s.calls[key]
+	c := s.call(p.RequestID)
 	s.mu.Unlock()
 	if c != nil {
 		c.stop(errCancelled)

@@ -98,7 +98,7 @@ func (h *Handler) serveModern(w http.ResponseWriter, r *http.Request, host *host
 		return
 	}
 	defer h.calls.Done()
-	reply := &postReply{h: h, version: version, ids: nil, w: w, due: 1}
+	reply := &postReply{h: h, version: version, w: w, due: 1}
 	defer reply.leave()
 	c.reply = reply
 	// Closing the stream is how a 2026-07-28 client cancels, so the request's own

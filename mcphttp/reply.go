@@ -37,7 +37,9 @@ type postReply struct {
 	h       *Handler
 	session *session // nil in 2026-07-28
 	version string
-	ids     []string // the JSON-RPC ids to be answered, raw
+	// The JSON-RPC ids to be answered, raw: one, or those of a batch.
+	ids  [1][]byte
+	more [][]byte
 
 	mu      sync.Mutex
 	w       http.ResponseWriter
@@ -61,7 +63,7 @@ func (r *postReply) startStream() {
 		return
 	}
 	if r.session != nil && r.session.resumable() {
-		if name := callStream(r.h.nonce(), r.ids); len(name) <= maxStreamName {
+		if name := callStream(r.h.nonce(), r.answering()); len(name) <= maxStreamName {
 			r.stream = name
 			r.log = r.h.newEventLog(r.session.id, r.stream)
 			r.done = make(chan struct{})
@@ -74,6 +76,18 @@ func (r *postReply) startStream() {
 	} else {
 		_ = r.events.comment() // the headers should not wait for the first event
 	}
+}
+
+func (r *postReply) answering() []string {
+	ids := r.more
+	if ids == nil {
+		ids = r.ids[:]
+	}
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = string(id)
+	}
+	return out
 }
 
 const maxStreamName = 300

@@ -66,7 +66,7 @@ type session struct {
 	rec      sessionRecord
 	rev      store.Revision
 	ended    bool
-	calls    map[string]*call // by raw JSON-RPC id
+	calls    []*call // at work; seldom more than one
 	listen   listener
 	link     *link // the connection of a transient session
 	kept     bool  // its record has been written again since it was opened or woken
@@ -423,10 +423,7 @@ func (s *session) end() {
 		return
 	}
 	s.ended = true
-	calls := make([]*call, 0, len(s.calls))
-	for _, c := range s.calls {
-		calls = append(calls, c)
-	}
+	calls := slices.Clone(s.calls)
 	subs := s.rec.Subscriptions
 	s.mu.Unlock()
 	for _, c := range calls {

@@ -88,12 +88,14 @@ func (m *Memory) Get(ctx context.Context, key string) (Record, error) {
 	if err := m.enter(ctx); err != nil {
 		return Record{}, err
 	}
-	defer m.mu.Unlock()
 	it := m.records.Get(key)
 	if it == nil || it.Expired(time.Now().UnixNano()) {
+		m.mu.Unlock()
 		return Record{}, ErrNotFound
 	}
-	return memoryRecord(it), nil
+	seen := *it
+	m.mu.Unlock()
+	return memoryRecord(&seen), nil // values are replaced, never changed: copied without the lock
 }
 
 // GetCached implements [Records]. It is always fresh.
