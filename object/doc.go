@@ -26,6 +26,6 @@
 // When an append to the journal fails, or its outcome is unknown, the live copy is thrown away and the next
 // use reads it again from the journal: an object is never ahead of its journal for longer than that.
 //
-// Effects outside the object (a payment, a mail) are at-least-once: do them under a key that the other
-// side knows, or guard them with [Once].
+// Effects outside the object (a payment, a mail) are at-least-once: enqueue them as jobs in the unit that
+// decides on them, and do them under a key that the other side knows. [Once] makes the decision once.
 package object
