@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/causeway-mcp/causeway/object"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -40,8 +41,9 @@ type Agent[State any] struct {
 	OnUpdate func(ctx context.Context, me *Self[State], st State)
 
 	// Resources are URIs of resources of the server that show the state: after each
-	// update their subscribers are told. All subscribers of the URI are, since only
-	// reading it finds out whose state it is.
+	// change of it (not of the SQL database alone) their subscribers are told. All
+	// subscribers of the URI are, since only reading it finds out whose state it is.
+	// The server must allow subscriptions: see [Subscribable].
 	Resources []string
 
 	// OnAlarm runs what was set with Schedule, and OnJob what was put into the queue
@@ -84,8 +86,9 @@ func (a *Agent[State]) register(st *storage, s *mcp.Server) error {
 				a.OnUpdate(ctx, &Self[State]{o}, state)
 			}
 			for _, uri := range a.Resources {
-				if err := s.ResourceUpdated(ctx, &mcp.ResourceUpdatedNotificationParams{URI: uri}); err != nil {
-					st.log.Warn("subscribers could not be told of an update", "kind", a.Kind, "error", err)
+				st.tellSubscribers(ctx, s, uri)
+				if id, ok := strings.CutPrefix(o.ID(), "h-"); ok {
+					st.tellSubscribers(ctx, s, uri+"?"+handleArgument+"="+st.signHandle(id))
 				}
 			}
 		}
@@ -106,6 +109,29 @@ func (a *Agent[State]) register(st *storage, s *mcp.Server) error {
 	}
 	st.kinds.Store(agentKey{a}, kind)
 	return nil
+}
+
+func (st *storage) tellSubscribers(ctx context.Context, s *mcp.Server, uri string) {
+	if err := s.ResourceUpdated(ctx, &mcp.ResourceUpdatedNotificationParams{URI: uri}); err != nil {
+		st.log.Warn("subscribers could not be told of an update", "uri", uri, "error", err)
+	}
+}
+
+// Subscribable is opts, or new options for nil, for a server whose resources can be
+// subscribed to: the SDK declares that only for servers with handlers for it, which
+// most have no other use for. Handlers that are set stay.
+func Subscribable(opts *mcp.ServerOptions) *mcp.ServerOptions {
+	var o mcp.ServerOptions
+	if opts != nil {
+		o = *opts
+	}
+	if o.SubscribeHandler == nil {
+		o.SubscribeHandler = func(context.Context, *mcp.SubscribeRequest) error { return nil }
+	}
+	if o.UnsubscribeHandler == nil {
+		o.UnsubscribeHandler = func(context.Context, *mcp.UnsubscribeRequest) error { return nil }
+	}
+	return &o
 }
 
 // Self returns the object that serves the request of ctx, which is the context

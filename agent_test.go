@@ -387,3 +387,23 @@ func TestSelfOutsideARequestIsAMistake(t *testing.T) {
 	_, agent := newCounter(t, t.TempDir(), causeway.Shared)
 	agent.Self(context.Background())
 }
+
+func TestAServerMountedTwiceKeepsItsHandles(t *testing.T) {
+	agent := &causeway.Agent[count]{Kind: "count", Initial: count{1}}
+	s := mcp.NewServer(&mcp.Implementation{Name: "count", Version: "1"}, nil)
+	causeway.AddTool(s, &mcp.Tool{Name: "add"}, func(ctx context.Context, _ *mcp.CallToolRequest, in struct {
+		A int `json:"a"`
+	}) (*mcp.CallToolResult, any, error) {
+		st, err := agent.Self(ctx).Update(ctx, func(st *count) error { st.N += in.A; return nil })
+		return causeway.Textf("total %d", st.N), nil, err
+	})
+	app := &causeway.App{Data: t.TempDir()}
+	app.Mount("/mcp", agent.Handler(s))
+	app.Mount("/v2", agent.Handler(s))
+	url := serveApp(t, app)
+	first := add(t, url, "", "", "")
+	wantIn(t, first, "total 2")
+	wantIn(t, add(t, strings.TrimSuffix(url, "mcp")+"v2", "", "", `,"handle":"`+handleIn(t, first)+`"`), "total 3")
+	_, list := speak(t, url, "", "", "tools/list", "")
+	wantIn(t, list, `"handle":{"type":"string"`)
+}

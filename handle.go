@@ -32,6 +32,8 @@ type slot struct {
 
 type slotKey struct{ st *storage }
 
+type handledKey struct{ agent any }
+
 // handleOf is the object id behind the request's handle, which is made if there is
 // none.
 func (st *storage) handleOf(ctx context.Context) string {
@@ -72,9 +74,11 @@ func (st *storage) openHandle(handle string) (id string, err error) {
 func (a *Agent[State]) handles(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
 		st, kind := a.kind(ctx)
-		if kind == nil || !needsHandle(ctx, a.Scope) {
+		if kind == nil || !needsHandle(ctx, a.Scope) || ctx.Value(handledKey{a}) != nil {
 			return next(ctx, method, req)
 		}
+		// A server that is mounted twice has this middleware twice.
+		ctx = context.WithValue(ctx, handledKey{a}, true)
 		switch r := req.(type) {
 		case *mcp.ListToolsRequest:
 			res, err := next(ctx, method, req)

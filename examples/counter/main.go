@@ -13,13 +13,11 @@ type State struct{ Counter int }
 
 var counter = &causeway.Agent[State]{
 	Kind: "counter", Initial: State{Counter: 1}, Resources: []string{"mcp://resource/counter"},
-	OnUpdate: func(ctx context.Context, _ *causeway.Self[State], st State) {
-		slog.InfoContext(ctx, "counter", "state", st)
-	},
+	OnUpdate: func(ctx context.Context, _ *causeway.Self[State], st State) { slog.InfoContext(ctx, "counter", "state", st) },
 }
 
 func main() {
-	s := mcp.NewServer(&mcp.Implementation{Name: "Counter", Version: "1.0.0"}, nil)
+	s := mcp.NewServer(&mcp.Implementation{Name: "Counter", Version: "1.0.0"}, causeway.Subscribable(nil))
 	causeway.AddTool(s, &mcp.Tool{Name: "add"}, func(ctx context.Context, _ *mcp.CallToolRequest, in struct {
 		A int `json:"a"`
 	}) (*mcp.CallToolResult, any, error) {
