@@ -13,7 +13,7 @@ type State struct{ Counter int }
 
 var counter = &causeway.Agent[State]{
 	Kind: "counter", Initial: State{Counter: 1}, Resources: []string{"mcp://resource/counter"},
-	OnUpdate: func(ctx context.Context, _ *causeway.Self[State], st State) { slog.InfoContext(ctx, "counter", "state", st) },
+	OnUpdate: func(_ context.Context, _ *causeway.Self[State], st State) { slog.Info("counter", "state", st) },
 }
 
 func main() {
