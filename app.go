@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/causeway-mcp/causeway/mcphttp"
+	"github.com/causeway-mcp/causeway/oauth"
 	"github.com/causeway-mcp/causeway/store"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -71,6 +72,12 @@ type App struct {
 	// that serve the same data need the same.
 	Secret []byte
 
+	// SignIn, if not nil, lets only signed-in people use the mounts. What it leaves open
+	// is filled in: Records and Keys are the App's, Resources are the mounts, and on
+	// loopback Issuer is the address that is listened on. (Elsewhere it must be set: it
+	// is never guessed from a request.)
+	SignIn *oauth.Provider
+
 	// Drain bounds how long Run waits for requests that are being worked on when it
 	// is told to stop. Zero is 10 seconds. What is not done by then is cut.
 	Drain time.Duration
@@ -93,6 +100,8 @@ type App struct {
 	opening sync.Once
 	openErr error
 	storage *storage
+	root    http.Handler // the mux, behind sign-in where there is one
+	base    string       // the address that is listened on, as a URL
 }
 
 // A MountHandler is an MCP server to be mounted with [App.Mount]; [Server] makes
@@ -174,7 +183,7 @@ func (a *App) Handler() http.Handler {
 			http.Error(w, "the server cannot be served at the moment; its log says why", http.StatusServiceUnavailable)
 		})
 	}
-	return a.mux
+	return a.root
 }
 
 // Open opens what the App keeps things in and makes its mounts ready; alarms and
@@ -226,7 +235,48 @@ func (a *App) buildMounts() error {
 		m.serve = withStorage(a.storage, m.handler)
 		m.sse = withStorage(a.storage, m.handler.SSE())
 	}
+	a.root = a.mux
+	if a.SignIn == nil {
+		return nil
+	}
+	protected, err := a.protect()
+	if err != nil {
+		return fmt.Errorf("sign-in: %w", err)
+	}
+	a.root = protected
 	return nil
+}
+
+// protect puts sign-in in front of the mounts.
+func (a *App) protect() (http.Handler, error) {
+	p := *a.SignIn
+	ctx := context.Background()
+	if p.Records == nil && p.Keys == nil && a.storage.dir != "" {
+		p.Records = store.Namespace(a.storage.engine, "oauth|")
+		keys, err := oauth.OpenKeyFile(ctx, filepath.Join(a.storage.dir, "signin.key"), p.Records)
+		if err != nil {
+			return nil, err
+		}
+		p.Keys = keys
+	}
+	if len(p.Resources) == 0 {
+		for _, m := range a.mounts {
+			p.Resources = append(p.Resources, oauth.Resource{Path: m.path})
+			if m.SSEPath != "" {
+				p.Resources = append(p.Resources, oauth.Resource{Path: m.SSEPath})
+			}
+		}
+	}
+	if p.Issuer == "" {
+		p.Issuer = a.base
+	}
+	if p.AllowedOrigins == nil {
+		p.AllowedOrigins = a.AllowedOrigins
+	}
+	if p.Logger == nil {
+		p.Logger = a.logger()
+	}
+	return p.Protect(ctx, a.mux)
 }
 
 // Shutdown drains the mounted servers: streams end with a hint to reconnect, calls
@@ -369,7 +419,10 @@ func (a *App) listen(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", a.Addr, err)
 	}
-	if !isLoopback(ln.Addr()) && !a.AllowAnonymous && !a.everyMountIsOpen() {
+	if isLoopback(ln.Addr()) {
+		a.base = "http://" + ln.Addr().String()
+	}
+	if !isLoopback(ln.Addr()) && a.SignIn == nil && !a.AllowAnonymous && !a.everyMountIsOpen() {
 		ln.Close()
 		return nil, settingsError{fmt.Errorf("refusing to serve without sign-in on %s, which others can reach: listen on loopback (-addr %s), or say -allow-anonymous if everyone may call these tools", ln.Addr(), DefaultAddr)}
 	}

@@ -24,10 +24,11 @@ import (
 // agents.
 type storage struct {
 	engine  store.Engine
-	owned   bool // the engine is the App's to close
+	owned   bool            // the engine is the App's to close
 	failed  <-chan struct{} // closed when the disk has failed; nil if it cannot
 	objects *object.Host
 	secret  []byte
+	dir     string // the data directory, "" for none
 	log     *slog.Logger
 
 	kinds       sync.Map // agentKey → *object.Kind[State]
@@ -51,6 +52,7 @@ func openStorage(a *App) (_ *storage, err error) {
 	if err != nil {
 		return nil, settingsError{err}
 	}
+	st.dir = dir
 	options := object.Options{Logger: st.log}
 	defer func() {
 		if err != nil {

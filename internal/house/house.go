@@ -39,7 +39,7 @@ var Plan = []Room{
 	{Path: "playground", Imports: []string{".", "bridge", "oauth/client", "mcphttp", "store", "internal"}},
 	{Path: "bridge", Imports: []string{".", "oauth", "oauth/client", "mcphttp", "object", "store", "internal"}},
 
-	{Path: ".", Imports: []string{"oauth", "mcphttp", "object", "store", "internal"}},
+	{Path: ".", Imports: []string{"oauth", "oauth/login", "mcphttp", "object", "store", "internal"}},
 
 	// Opt-in: who does not import them does not pay for them.
 	{Path: "acme", Imports: []string{"store", "internal"}},
