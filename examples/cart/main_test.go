@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-mcp/causeway"
 	"github.com/causeway-mcp/causeway/examples/internal/program"
+	"github.com/causeway-mcp/causeway/store"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -21,7 +23,8 @@ func TestMain(m *testing.M) { program.TestMain(m, main) }
 // A shopper is a client and its wire, on which things can go wrong.
 type shopper struct {
 	*program.Client
-	shop *program.Program
+	shop *program.Program // nil if it runs in the process of the test
+	via  http.RoundTripper
 	t    *testing.T
 
 	mu     sync.Mutex
@@ -38,7 +41,16 @@ type shopper struct {
 
 func newShopper(t *testing.T, era string) *shopper {
 	t.Helper()
-	s := &shopper{t: t, shop: program.Start(t), says: "accept"}
+	shop := program.Start(t)
+	s := newShopperAt(t, era, shop)
+	s.shop = shop
+	return s
+}
+
+// newShopperAt has filled a cart.
+func newShopperAt(t *testing.T, era string, via http.RoundTripper) *shopper {
+	t.Helper()
+	s := &shopper{t: t, via: via, says: "accept"}
 	s.Client = program.Connect(t, s, era, &mcp.ClientOptions{
 		ElicitationHandler: func(_ context.Context, req *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 			s.mu.Lock()
@@ -70,7 +82,7 @@ func newShopper(t *testing.T, era string) *shopper {
 // there is none.
 func (s *shopper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body == nil {
-		return s.shop.RoundTrip(r)
+		return s.via.RoundTrip(r)
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -80,7 +92,7 @@ func (s *shopper) RoundTrip(r *http.Request) (*http.Response, error) {
 	send := func() (*http.Response, error) {
 		again := again.Clone(context.Background())
 		again.Body = io.NopCloser(bytes.NewReader(body))
-		return s.shop.RoundTrip(again)
+		return s.via.RoundTrip(again)
 	}
 	var on func(func() (*http.Response, error)) (*http.Response, error)
 	s.mu.Lock()
@@ -98,7 +110,7 @@ func (s *shopper) RoundTrip(r *http.Request) (*http.Response, error) {
 		return on(send)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	return s.shop.RoundTrip(r)
+	return s.via.RoundTrip(r)
 }
 
 // checkout returns when what was to go wrong with it has.
@@ -273,6 +285,37 @@ func TestARestartBetweenTheRoundsIsOneOrder(t *testing.T) {
 		t.Errorf("ordered %+v", got)
 	}
 	s.shop.Restart()
+	s.wantSameAnswer()
+	s.wantOneOrder()
+}
+
+// The transport keeps the answers of rounds, but what it had no time to keep, or keeps
+// no longer, is done again; then it is Once that makes it the same order.
+func TestOnceRemembersWhereTheTransportForgets(t *testing.T) {
+	engine := store.NewMemory()
+	t.Cleanup(func() { engine.Close() })
+	app := &causeway.App{Engine: engine}
+	app.Mount("/mcp", carts.Handler(newServer()))
+	s := newShopperAt(t, "2026-07-28", program.Via{Server: program.Serve(t, app)})
+	if _, err := s.checkout(); err != nil {
+		t.Fatal(err)
+	}
+	forgotten := 0
+	for r, err := range engine.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(r.Key, "/round/") {
+			continue
+		}
+		if err := engine.Delete(t.Context(), r.Key, store.AnyRevision); err != nil {
+			t.Fatal(err)
+		}
+		forgotten++
+	}
+	if forgotten == 0 {
+		t.Fatal("the transport keeps nothing of rounds")
+	}
 	s.wantSameAnswer()
 	s.wantOneOrder()
 }

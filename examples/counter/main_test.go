@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"go/format"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/causeway-mcp/causeway/examples/internal/program"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 func TestMain(m *testing.M) { program.TestMain(m, main) }
@@ -48,6 +50,22 @@ func TestTheCounterGoesOnAfterAKill(t *testing.T) {
 		}
 		if got := c.Read("mcp://resource/counter"); got != "40" {
 			t.Errorf("%s: the resource is %q", era, got)
+		}
+	}
+}
+
+func TestSubscribersHearOfTheCounter(t *testing.T) {
+	for _, era := range program.Eras {
+		updated := make(chan string, 100)
+		c := program.Start(t).Connect(era, &mcp.ClientOptions{
+			ResourceUpdatedHandler: func(_ context.Context, r *mcp.ResourceUpdatedNotificationRequest) { updated <- r.Params.URI },
+		})
+		if err := c.Subscribe(program.Soon(t), &mcp.SubscribeParams{URI: "mcp://resource/counter"}); err != nil {
+			t.Fatalf("%s: %v", era, err)
+		}
+		c.Call("add", map[string]any{"a": 1})
+		if got := program.Next(t, updated); got != "mcp://resource/counter" {
+			t.Errorf("%s: updated %s", era, got)
 		}
 	}
 }

@@ -84,10 +84,7 @@ func show(v any) *mcp.CallToolResult {
 }
 
 func newServer() *mcp.Server {
-	s := mcp.NewServer(&mcp.Implementation{Name: "Knowledge graph", Version: "1.0.0"}, &mcp.ServerOptions{
-		SubscribeHandler:   func(context.Context, *mcp.SubscribeRequest) error { return nil },
-		UnsubscribeHandler: func(context.Context, *mcp.UnsubscribeRequest) error { return nil },
-	})
+	s := mcp.NewServer(&mcp.Implementation{Name: "Knowledge graph", Version: "1.0.0"}, causeway.Subscribable(nil))
 	writes(s, "create_entities", "Create multiple new entities in the knowledge graph", false, createEntities)
 	writes(s, "create_relations", "Create multiple new relations between entities in the knowledge graph. Relations should be in active voice", false, createRelations)
 	writes(s, "add_observations", "Add new observations to existing entities in the knowledge graph", false, addObservations)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -227,35 +225,16 @@ func TestSubscribersHearOfAChange(t *testing.T) {
 	}
 }
 
-// signedIn sends requests to a server as a user.
-type signedIn struct{ server, user string }
-
-func (s signedIn) RoundTrip(r *http.Request) (*http.Response, error) {
-	u, err := url.Parse(s.server)
-	if err != nil {
-		return nil, err
-	}
-	r = r.Clone(r.Context())
-	r.URL.Host, r.Host = u.Host, u.Host
-	r.Header.Set("Authorization", "Bearer "+s.user)
-	return http.DefaultTransport.RoundTrip(r)
-}
-
 func TestEachUserHasOneGraphWithAllClients(t *testing.T) {
 	app := &causeway.App{Data: t.TempDir()}
 	app.Mount("/mcp", graphs.Handler(newServer()))
 	verify := func(_ context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
 		return &auth.TokenInfo{UserID: token, Expiration: time.Now().Add(time.Hour)}, nil
 	}
-	web := httptest.NewServer(auth.RequireBearerToken(verify, nil)(app.Handler()))
-	t.Cleanup(func() {
-		if err := app.Shutdown(program.Soon(t)); err != nil {
-			t.Error(err)
-		}
-		web.CloseClientConnections()
-		web.Close()
-	})
-	as := func(user, era string) *program.Client { return program.Connect(t, signedIn{web.URL, user}, era, nil) }
+	server := program.Serve(t, app, auth.RequireBearerToken(verify, nil))
+	as := func(user, era string) *program.Client {
+		return program.Connect(t, program.Via{Server: server, User: user}, era, nil)
+	}
 
 	remember(as("ada", program.Eras[0]))
 	for _, era := range program.Eras {

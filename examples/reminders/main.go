@@ -130,11 +130,7 @@ func due(ctx context.Context, _ *mcp.ReadResourceRequest) (*mcp.ReadResourceResu
 }
 
 func newServer() *mcp.Server {
-	s := mcp.NewServer(&mcp.Implementation{Name: "Reminders", Version: "1.0.0"}, &mcp.ServerOptions{
-		// That they are there makes resources something to subscribe to.
-		SubscribeHandler:   func(context.Context, *mcp.SubscribeRequest) error { return nil },
-		UnsubscribeHandler: func(context.Context, *mcp.UnsubscribeRequest) error { return nil },
-	})
+	s := mcp.NewServer(&mcp.Implementation{Name: "Reminders", Version: "1.0.0"}, causeway.Subscribable(nil))
 	causeway.AddTool(s, &mcp.Tool{Name: "remind_me", Description: "Sets a reminder."}, remindMe)
 	causeway.AddTool(s, &mcp.Tool{Name: "list_reminders", Description: "Lists reminders, those that were due too.",
 		Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true}}, listReminders)

@@ -50,11 +50,7 @@ func prompt(_ context.Context, r *mcp.GetPromptRequest) (*mcp.GetPromptResult, e
 }
 
 func newServer() *mcp.Server {
-	s := mcp.NewServer(&mcp.Implementation{Name: "Tic-tac-toe", Version: "1.0.0"}, &mcp.ServerOptions{
-		// That they are there makes resources something to subscribe to.
-		SubscribeHandler:   func(context.Context, *mcp.SubscribeRequest) error { return nil },
-		UnsubscribeHandler: func(context.Context, *mcp.UnsubscribeRequest) error { return nil },
-	})
+	s := mcp.NewServer(&mcp.Implementation{Name: "Tic-tac-toe", Version: "1.0.0"}, causeway.Subscribable(nil))
 	causeway.AddTool(s, &mcp.Tool{Name: "new_game", Description: "Begins a new game. You are X, the server is O."}, restart)
 	causeway.AddTool(s, &mcp.Tool{Name: "move", Description: "Sets your X into a cell; the server answers with its O."}, move)
 	s.AddResource(&mcp.Resource{URI: boardURI, Name: "board", MIMEType: "text/plain"}, board)

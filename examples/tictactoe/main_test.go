@@ -79,6 +79,29 @@ func TestSubscribersHearOfAMove(t *testing.T) {
 	}
 }
 
+// Without sessions the board has a URI of its own for each handle, and subscribers of
+// that hear of this board alone.
+func TestSubscribersByHandleHearOfTheirBoardAlone(t *testing.T) {
+	p := program.Start(t)
+	updated := make(chan string, 100)
+	c := p.Connect("2026-07-28", &mcp.ClientOptions{
+		ResourceUpdatedHandler: func(_ context.Context, r *mcp.ResourceUpdatedNotificationRequest) { updated <- r.Params.URI },
+	})
+	c.Call("new_game", nil)
+	mine := c.URI(boardURI)
+	if mine == boardURI {
+		t.Fatal("no handle was given")
+	}
+	if err := c.Subscribe(program.Soon(t), &mcp.SubscribeParams{URI: mine}); err != nil {
+		t.Fatal(err)
+	}
+	p.Connect("2026-07-28", nil).Call("move", map[string]any{"cell": 1})
+	c.Call("move", map[string]any{"cell": 1})
+	if got := program.Next(t, updated); got != mine || len(updated) > 0 {
+		t.Errorf("updated %s, and %d more, want %s alone", got, len(updated), mine)
+	}
+}
+
 func TestThePromptSaysWhoPlays(t *testing.T) {
 	for _, era := range program.Eras {
 		c := program.Start(t).Connect(era, nil)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-mcp/causeway"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -143,6 +145,46 @@ func (p *Program) Connect(version string, opts *mcp.ClientOptions) *Client {
 	return Connect(p.t, p, version, opts)
 }
 
+// Via is an http.RoundTripper to an example's App in the process of the test, at the
+// base URL Server, where User is signed in if it is not empty.
+type Via struct{ Server, User string }
+
+// RoundTrip sends r there.
+func (v Via) RoundTrip(r *http.Request) (*http.Response, error) {
+	u, err := url.Parse(v.Server)
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.URL.Host, r.Host = u.Host, u.Host
+	if v.User != "" {
+		r.Header.Set("Authorization", "Bearer "+v.User)
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// Serve serves app until the test ends, behind the given wrappers, and returns its
+// base URL.
+func Serve(t *testing.T, app *causeway.App, wrap ...func(http.Handler) http.Handler) string {
+	t.Helper()
+	if err := app.Open(); err != nil {
+		t.Fatal(err)
+	}
+	h := app.Handler()
+	for _, w := range wrap {
+		h = w(h)
+	}
+	web := httptest.NewServer(h)
+	t.Cleanup(func() {
+		if err := app.Shutdown(Soon(t)); err != nil {
+			t.Error(err)
+		}
+		web.CloseClientConnections()
+		web.Close()
+	})
+	return web.URL
+}
+
 // A Client is a session of the SDK's client that goes on with the handle which a
 // server gives it, as a model would.
 type Client struct {
@@ -244,14 +286,20 @@ func (c *Client) Refused(tool string, args map[string]any) string {
 	return Text(res)
 }
 
-// Read reads a resource of one text.
-func (c *Client) Read(uri string) string {
-	c.t.Helper()
+// URI is the URI of a resource with the handle, if there is one.
+func (c *Client) URI(uri string) string {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.handle != "" {
 		uri += "?handle=" + c.handle
 	}
-	c.mu.Unlock()
+	return uri
+}
+
+// Read reads a resource of one text.
+func (c *Client) Read(uri string) string {
+	c.t.Helper()
+	uri = c.URI(uri)
 	res, err := c.ReadResource(Soon(c.t), &mcp.ReadResourceParams{URI: uri})
 	if err != nil {
 		c.t.Fatalf("%s: %v", uri, err)
