@@ -430,7 +430,7 @@ func TestAWebSocketCarriesBothEras(t *testing.T) {
 
 func TestAReaderThatStopsReadingLosesItsStreamAndNobodyElseWaits(t *testing.T) {
 	s, _ := newBusyServer(t)
-	_, url := serve(t, s, &Options{QueueLength: 8, QueueBytes: 64 << 10, WriteTimeout: 200 * time.Millisecond})
+	_, url := serve(t, s, &Options{QueueLength: 8, QueueBytes: 64 << 10, WriteTimeout: 5 * time.Second})
 	w := &wire{t: t, url: url}
 	slow := w.initialize(version20251125)
 	slow.call("1", "resources/subscribe", `"uri":"test://clock"`)
