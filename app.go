@@ -62,6 +62,9 @@ type App struct {
 	// .causeway/NAME in the working directory for [App.Run] and [App.Main], where NAME
 	// is the program's, and memory for [App.Handler] alone. Flag -data.
 	Data string
+	// DefaultData names the directory that Run uses if nobody says one, from the
+	// address it is to listen on; empty is memory. Nil is .causeway/NAME.
+	DefaultData func(addr string) string
 	// Store says the same in general: "file:DIR", or "memory" for nothing that
 	// outlives the process. Flag -store.
 	Store string
@@ -390,7 +393,11 @@ func (a *App) configure(args []string) error {
 	if err != nil {
 		return settingsError{err}
 	}
-	if a.Data == "" && a.Store == "" && a.Engine == nil {
+	switch {
+	case a.Data != "" || a.Store != "" || a.Engine != nil:
+	case a.DefaultData != nil:
+		a.Data = a.DefaultData(a.Addr)
+	default:
 		a.Data = defaultData(set.Name())
 	}
 	return nil

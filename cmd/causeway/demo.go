@@ -4,6 +4,8 @@ import (
 	"context"
 	"flag"
 	"io"
+	"net"
+	"path/filepath"
 	"text/template"
 
 	"github.com/causeway-mcp/causeway"
@@ -35,13 +37,29 @@ Or by hand:
 Ctrl-C ends it.
 `))
 
+// demoData gives every demo on a machine its own directory, so that one can be
+// started beside another without a thought. On a port that nobody chose it
+// remembers nothing.
+func demoData(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	switch {
+	case err != nil || port == "0":
+		return ""
+	case addr == causeway.DefaultAddr:
+		return filepath.Join(".causeway", "demo")
+	default:
+		return filepath.Join(".causeway", "demo-"+port)
+	}
+}
+
 func runDemo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("causeway demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Bool("no-auth", false, "serve without sign-in; so far the demo has none, and this flag keeps it that way")
 	app := &causeway.App{
-		Flags: flags,
-		Ready: func(base string) { connecting.Execute(stdout, base) },
+		Flags:       flags,
+		DefaultData: demoData,
+		Ready:       func(base string) { connecting.Execute(stdout, base) },
 	}
 	mount := causeway.Server(demo.NewServer(version()))
 	mount.SSEPath = "/sse"
