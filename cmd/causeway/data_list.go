@@ -79,7 +79,7 @@ func (d *dataDir) countRecords(ctx context.Context) (groups map[string]tally, se
 		group := recordGroup(r.Key)
 		t := groups[group]
 		groups[group] = tally{count: t.count + 1, bytes: t.bytes + bytes}
-		if isSession(r.Key) {
+		if strings.HasSuffix(group, sessionGroup) {
 			sessions.count++
 			sessions.bytes += bytes
 		}
@@ -87,13 +87,8 @@ func (d *dataDir) countRecords(ctx context.Context) (groups map[string]tally, se
 	return groups, sessions, nil
 }
 
-const sessionPrefix = "mcp/session/"
-
-// isSession tells the record of a session from those that it has beside it.
-func isSession(key string) bool {
-	_, id, ok := strings.Cut(key, sessionPrefix)
-	return ok && !strings.Contains(id, "/")
-}
+// sessionGroup is where package mcphttp keeps sessions, one record for each.
+const sessionGroup = "mcp/session/"
 
 // recordGroup is the part of a key that says what the record is. What comes after
 // it, and every key that is not Causeway's own, may be a secret.
@@ -141,18 +136,4 @@ func (d *dataDir) listKind(ctx context.Context, kind string) error {
 		fmt.Fprintf(w, "%s\t%d\t%s\n", short(info.Object.ID), info.Entries, size(info.Size))
 	}
 	return w.Flush()
-}
-
-// dirSize is what the files below dir have in them, in bytes.
-func dirSize(dir string) (n int64) {
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return nil
-		}
-		if info, err := e.Info(); err == nil {
-			n += info.Size()
-		}
-		return nil
-	})
-	return n
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/causeway-mcp/causeway/store"
 )
@@ -48,7 +49,7 @@ func verifyData(ctx context.Context, d *dataDir, _ []string) error {
 func (d *dataDir) checkObject(ctx context.Context, id store.ObjectID) (database bool, err error) {
 	in, err := d.objects.Inspect(ctx, id)
 	if err != nil {
-		return false, about(id, fmt.Errorf("%w; %s", err, restoreRemedy))
+		return false, about(id, withRemedy(err))
 	}
 	if !in.Database {
 		return false, about(id, d.objects.Check(ctx, id))
@@ -61,10 +62,15 @@ func (d *dataDir) checkObject(ctx context.Context, id store.ObjectID) (database 
 
 // aboutDatabase names the file and what to do.
 func (d *dataDir) aboutDatabase(id store.ObjectID, err error) error {
-	if errors.Is(err, context.Canceled) {
+	return withRemedy(fmt.Errorf("database %s: %w", d.databaseFile(id), err))
+}
+
+// withRemedy says what to do, unless the engine has.
+func withRemedy(err error) error {
+	if errors.Is(err, context.Canceled) || strings.Contains(err.Error(), restoreRemedy) {
 		return err
 	}
-	return fmt.Errorf("database %s: %w; %s", d.databaseFile(id), err, restoreRemedy)
+	return fmt.Errorf("%w; %s", err, restoreRemedy)
 }
 
 // databaseFile is where package object keeps the database, for messages.
@@ -79,10 +85,9 @@ func compactData(ctx context.Context, d *dataDir, _ []string) error {
 	if err := d.engine.Verify(ctx); err != nil {
 		return fmt.Errorf("not compacted: %w", err)
 	}
-	before := dirSize(filepath.Join(d.dir, storeDir))
 	if err := d.engine.Compact(ctx); err != nil {
 		return fmt.Errorf("compacting %s: %w", d.dir, err)
 	}
-	_, err := fmt.Fprintf(d.out, "compacted %s: the log took %s and takes %s\n", d.dir, size(before), size(dirSize(filepath.Join(d.dir, storeDir))))
+	_, err := fmt.Fprintf(d.out, "compacted %s\n", d.dir)
 	return err
 }
