@@ -53,7 +53,7 @@ type Options struct {
 	// docs/compat.md lists: Server.Sessions, custom methods, a server per session.
 	ConnectionPerSession bool
 
-	// AlwaysStream answers every request as an event stream. The zero value answers
+	// AlwaysStream answers every request (but batches) as an event stream. The zero value answers
 	// as JSON unless the handler has something to say before its result, or takes
 	// longer than a moment.
 	AlwaysStream bool

@@ -135,11 +135,8 @@ func (r *postReply) respond(c *call, msg []byte, status int) {
 	c.answered = true
 	r.due--
 	switch {
-	case !r.streams && r.h.opts.AlwaysStream && r.w != nil:
-		// Nothing was promised that could be resumed, so a plain stream will do.
-		r.streams = true
-		r.events = startEvents(r.w, r.h.opts.WriteTimeout)
-		fallthrough
+	case !r.streams && !r.batch && r.h.opts.AlwaysStream && r.w != nil:
+		r.writeOneEvent(msg)
 	case r.streams:
 		_ = r.send(msg, r.due == 0)
 	case r.batch:
@@ -305,6 +302,21 @@ func (r *postReply) writeJSON(status int, body []byte) {
 	rc := http.NewResponseController(r.w)
 	_ = rc.SetWriteDeadline(time.Now().Add(r.h.opts.WriteTimeout))
 	writeJSONHead(r.w, status, body)
+	_ = writePieces(r.w, rc, body, r.h.opts.WriteTimeout)
+	_ = rc.Flush()
+	_ = rc.SetWriteDeadline(time.Time{})
+}
+
+// writeOneEvent writes an answer that is a stream in form only: one event, of known
+// length, that nobody could resume.
+func (r *postReply) writeOneEvent(msg []byte) {
+	body := appendEvent(make([]byte, 0, len(msg)+32), &event{data: msg})
+	rc := http.NewResponseController(r.w)
+	_ = rc.SetWriteDeadline(time.Now().Add(r.h.opts.WriteTimeout))
+	hd := r.w.Header()
+	hd["Content-Type"], hd["Cache-Control"], hd["X-Accel-Buffering"] = contentTypeEvents, noStore, noBuffering
+	hd["Content-Length"] = []string{strconv.Itoa(len(body))}
+	r.w.WriteHeader(http.StatusOK)
 	_ = writePieces(r.w, rc, body, r.h.opts.WriteTimeout)
 	_ = rc.Flush()
 	_ = rc.SetWriteDeadline(time.Time{})

@@ -493,3 +493,20 @@ func TestShutdownEndsStreamsWithAHintAndLetsCallsFinish(t *testing.T) {
 		t.Errorf("after shutdown: %d", a.status)
 	}
 }
+
+func TestAlwaysStreamAnswersAsAStream(t *testing.T) {
+	s, _ := newBusyServer(t)
+	_, url := serve(t, s, &Options{AlwaysStream: true})
+	w := &wire{t: t, url: url}
+	for name, a := range map[string]*answered{
+		"modern": w.modern("1", "tools/call", "add", `"name":"add","arguments":{"a":1,"b":2}`),
+		"legacy": w.initialize(version20251125).call("1", "tools/call", `"name":"add","arguments":{"a":1,"b":2}`),
+		"batch":  w.initialize(version20250326).do("POST", `[`+request("1", "tools/call", `"name":"add","arguments":{"a":1,"b":2}`)+`]`),
+		"speaks": w.initialize(version20251125).call("1", "tools/call", `"name":"speak"`),
+	} {
+		stream := strings.HasPrefix(a.header.Get("Content-Type"), "text/event-stream")
+		if stream == (name == "batch") || (!strings.Contains(a.body, `{"sum":3}`) && !strings.Contains(a.body, "spoken")) {
+			t.Errorf("%s: %v %s", name, a.header, a.body)
+		}
+	}
+}
