@@ -1,6 +1,8 @@
 # make test is everything a change must pass. make long adds what takes longer.
 
-.PHONY: test lint unit conformance e2e bench generate long fuzz
+SHELL := /bin/bash -o pipefail
+
+.PHONY: test lint unit conformance e2e bench generate long fuzz crash
 
 test: lint unit conformance e2e
 
@@ -31,11 +33,16 @@ bench:
 generate:
 	go generate ./...
 
-# Fuzz targets 60 seconds each, and the whole bench; the output is kept.
-long: fuzz
+# Fuzz targets 60 seconds each, 500 rounds of every crash test, and the whole bench;
+# the output is kept.
+long: fuzz crash
 	mkdir -p docs/evidence
 	cd bench && go run . -mem -gate | tee ../docs/evidence/bench.txt
 
 fuzz:
 	mkdir -p docs/evidence
 	.ci/fuzz 60s | tee docs/evidence/fuzz.txt
+
+crash:
+	mkdir -p docs/evidence
+	CAUSEWAY_CRASH_ROUNDS=500 go test -count=1 -timeout 60m -v -run 'Crash|Kill|PowerFailure' ./store/local ./object | grep -vE '^=== ' | tee docs/evidence/crash.txt
