@@ -235,7 +235,7 @@ func (c *call) inputRequired(native mcp.InputRequestMap, nativeState string) (*i
 	if len(asks) == 0 && native == nil && nativeState == "" {
 		return nil, nil
 	}
-	st := &roundState{Call: c.name(), Asked: keys, Answers: used, Native: nativeState, HasNative: nativeState != ""}
+	st := &roundState{Call: c.name(), Asked: keys, Answers: used, Native: nativeState}
 	if old := c.questions.state; old != nil {
 		st.Round = old.Round
 	}

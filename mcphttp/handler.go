@@ -380,14 +380,22 @@ func (h *Handler) startCall() bool {
 	}
 }
 
-// openStream counts an event stream or WebSocket in.
-func (h *Handler) openStream(w http.ResponseWriter) bool {
+// openStream counts an event stream or WebSocket in, and lets it hear what the
+// server tells everyone, until release is called; or it answers why there is no
+// stream. id is that of the request, if it has one.
+func (h *Handler) openStream(w http.ResponseWriter, host *host, id []byte) (release func(), ok bool) {
 	if h.streams.Add(1) > int64(h.opts.MaxStreams) {
 		h.streams.Add(-1)
-		writeError(w, http.StatusServiceUnavailable, nil, wireError(jsonrpc.CodeInternalError, "too many open streams; try again later"))
-		return false
+		writeError(w, http.StatusServiceUnavailable, id, wireError(jsonrpc.CodeInternalError, "too many open streams; try again later"))
+		return nil, false
 	}
-	return true
+	drop, err := host.fan.hold()
+	if err != nil {
+		h.streams.Add(-1)
+		writeError(w, http.StatusInternalServerError, id, wireError(jsonrpc.CodeInternalError, "internal error"))
+		return nil, false
+	}
+	return func() { drop(); h.streams.Add(-1) }, true
 }
 
 // Shutdown ends the handler's service in order: no new requests are taken, GET

@@ -59,10 +59,12 @@ func (h *Handler) servePost(w http.ResponseWriter, r *http.Request, host *host) 
 		return
 	}
 	defer h.calls.Done()
-	reply := &postReply{h: h, session: s, version: s.version(), ids: [1][]byte{msg.ID}, w: w, due: 1}
+	reply := &postReply{h: h, session: s, version: s.version(), ids: [1][]byte{msg.ID}, w: w, chunked: isHTTP11(r), due: 1}
 	defer reply.leave()
 	s.serve(r, in, reply)
 }
+
+func isHTTP11(r *http.Request) bool { return r.ProtoMajor == 1 && r.ProtoMinor == 1 }
 
 // serveBatch serves a batch of 2025-03-26, the only revision that has them.
 func (h *Handler) serveBatch(w http.ResponseWriter, r *http.Request, host *host, body []byte, limits jsonrpc.Limits) {
@@ -122,7 +124,7 @@ func (h *Handler) serveBatch(w http.ResponseWriter, r *http.Request, host *host,
 		return
 	}
 	defer h.calls.Done()
-	reply := &postReply{h: h, session: s, version: s.version(), more: ids, w: w, batch: true, due: len(requests)}
+	reply := &postReply{h: h, session: s, version: s.version(), more: ids, w: w, chunked: isHTTP11(r), batch: true, due: len(requests)}
 	defer reply.leave()
 	var wg sync.WaitGroup
 	for _, msg := range requests {

@@ -410,13 +410,8 @@ func (h *Handler) SSE() http.Handler {
 }
 
 func (h *Handler) serveSSE(w http.ResponseWriter, r *http.Request, host *host) {
-	if !h.openStream(w) {
-		return
-	}
-	defer h.streams.Add(-1)
-	release, err := host.fan.hold()
-	if err != nil {
-		writeError(w, http.StatusInternalServerError, nil, wireError(sdkrpc.CodeInternalError, "internal error"))
+	release, ok := h.openStream(w, host, nil)
+	if !ok {
 		return
 	}
 	defer release()
@@ -471,13 +466,8 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request, host *h
 		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, `WebSocket: the subprotocol must be "mcp"`))
 		return
 	}
-	if !h.openStream(w) {
-		return
-	}
-	defer h.streams.Add(-1)
-	release, err := host.fan.hold()
-	if err != nil {
-		writeError(w, http.StatusInternalServerError, nil, wireError(sdkrpc.CodeInternalError, "internal error"))
+	release, ok := h.openStream(w, host, nil)
+	if !ok {
 		return
 	}
 	defer release()

@@ -253,13 +253,8 @@ func clip(s string) string {
 // blocks until the stream ends, so it has a goroutine of its own. What is sent to
 // the subscription waits in a queue for this one.
 func (h *Handler) serveListen(w http.ResponseWriter, r *http.Request, c *call, params []byte) {
-	if !h.openStream(w) {
-		return
-	}
-	defer h.streams.Add(-1)
-	release, err := c.host.fan.hold()
-	if err != nil {
-		writeError(w, http.StatusInternalServerError, c.id, wireError(sdkrpc.CodeInternalError, "internal error"))
+	release, ok := h.openStream(w, c.host, c.id)
+	if !ok {
 		return
 	}
 	defer release()

@@ -68,7 +68,7 @@ func (c *passiveCache) get(user, version string, info, caps []byte) (*passive, e
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if old := c.byKey[string(key)]; old != nil {
-		_, _ = p.ss.Close(), p.asking.Close()
+		p.close()
 		return old, nil
 	}
 	if c.byKey == nil || len(c.byKey) >= maxPassives {

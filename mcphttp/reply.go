@@ -42,6 +42,7 @@ type postReply struct {
 	more [][]byte
 
 	mu      sync.Mutex
+	chunked bool // the stream is of chunks: HTTP/1.1
 	w       http.ResponseWriter
 	events  *eventWriter // non-nil once it is a stream and while someone reads it
 	streams bool         // it has become a stream
@@ -236,6 +237,9 @@ func (r *postReply) pause(retry time.Duration) {
 	if r.left != nil { // a resuming GET reads it: let that return
 		r.detach()
 		return
+	}
+	if !r.chunked {
+		return // the client leaves by itself, if it does
 	}
 	r.events.abandon()
 	r.events = nil

@@ -32,8 +32,6 @@ type roundState struct {
 	Answers map[string]answer `json:"a,omitempty"`
 	// Native is the requestState of the handler's own, if it made one.
 	Native string `json:"n,omitempty"`
-	// HasNative tells an empty one from none.
-	HasNative bool `json:"h,omitempty"`
 }
 
 // An answer is what the client said to one question.

@@ -227,6 +227,7 @@ func (h *Handler) wake(host *host, id string, r store.Record) (*session, error) 
 	if s.ss, err = host.connect(id, state); err != nil {
 		return nil, err
 	}
+	s.kept = s.rec.Initialized // confirming has written it with its full time to live
 	s.active.Store(1)
 	if got := host.sessions.add(s); got != s {
 		_ = s.ss.Close()

@@ -132,7 +132,8 @@ func (e *eventWriter) abandon() {
 	}
 	e.err, e.w = errStreamClosed, nil
 	_ = conn.SetDeadline(time.Now().Add(e.timeout))
-	// The response is chunked: it was flushed without a Content-Length. This is its
+	// The response is chunked, since it was flushed without a Content-Length and the
+	// caller has made sure that this is HTTP/1.1. This is its
 	// proper end, so that the client sees a stream that ended and not one that broke.
 	_, _ = conn.Write([]byte("0\r\n\r\n"))
 	_ = conn.Close()

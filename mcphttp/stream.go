@@ -176,12 +176,13 @@ func (h *Handler) serveGet(w http.ResponseWriter, r *http.Request, host *host) {
 		writeError(w, http.StatusBadRequest, nil, wireError(sdkrpc.CodeInvalidRequest, "header Last-Event-ID occurs %d times", len(last)))
 		return
 	}
-	if !h.openStream(w) {
+	release, ok := h.openStream(w, host, nil)
+	if !ok {
 		return
 	}
-	defer h.streams.Add(-1)
+	defer release()
 	if len(last) == 0 || last[0] == "" {
-		h.serveListener(w, r, host, s, -1)
+		h.serveListener(w, r, s, -1)
 		return
 	}
 	id, err := parseEventID(last[0])
@@ -190,19 +191,13 @@ func (h *Handler) serveGet(w http.ResponseWriter, r *http.Request, host *host) {
 		return
 	}
 	if id.stream == listenStream {
-		h.serveListener(w, r, host, s, int64(id.seq))
+		h.serveListener(w, r, s, int64(id.seq))
 		return
 	}
 	h.serveResumed(w, r, s, id)
 }
 
-func (h *Handler) serveListener(w http.ResponseWriter, r *http.Request, host *host, s *session, after int64) {
-	release, err := host.fan.hold()
-	if err != nil {
-		writeError(w, http.StatusInternalServerError, nil, wireError(sdkrpc.CodeInternalError, "internal error"))
-		return
-	}
-	defer release()
+func (h *Handler) serveListener(w http.ResponseWriter, r *http.Request, s *session, after int64) {
 	ctx, done := streamContext(r)
 	defer done()
 	q, missed, err := s.open(ctx, after)

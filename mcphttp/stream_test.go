@@ -3,6 +3,7 @@ package mcphttp
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -508,5 +509,24 @@ func TestAlwaysStreamAnswersAsAStream(t *testing.T) {
 		if stream == (name == "batch") || (!strings.Contains(a.body, `{"sum":3}`) && !strings.Contains(a.body, "spoken")) {
 			t.Errorf("%s: %v %s", name, a.header, a.body)
 		}
+	}
+}
+
+// HTTP/1.0 has no chunks, so there a stream is not cut short with the end of one.
+func TestAnOlderHTTPIsNotToldOfChunks(t *testing.T) {
+	s, _ := newBusyServer(t)
+	_, url := serve(t, s, nil)
+	l := (&wire{t: t, url: url}).initialize(version20251125)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	body := request("5", "tools/call", `"name":"speak","arguments":{"close":true}`)
+	fmt.Fprintf(conn, "POST / HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: */*\r\nMcp-Session-Id: %s\r\nContent-Length: %d\r\n\r\n%s", l.sid, len(body), body)
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	b, err := io.ReadAll(conn)
+	if err != nil || strings.Contains(string(b), "\r\n0\r\n") || strings.HasSuffix(string(b), "0\r\n\r\n") || !strings.Contains(string(b), "spoken") {
+		t.Errorf("%v %q", err, b)
 	}
 }
