@@ -28,13 +28,17 @@ func heapMB() float64 {
 	return float64(m.HeapAlloc) / (1 << 20)
 }
 
-func (a *activeCalls) size() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.calls)
+func (w *watch) size() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for p := w.first; p != nil; p = p.next {
+		n++
+	}
+	return n
 }
 
-// 1. a refused subscriptions/listen stays in Handler.active for ever, with its body.
+// 1. a refused subscriptions/listen stays in Handler.watch for ever, with its body.
 func TestAttackRefusedListenLeaks(t *testing.T) {
 	h, url := serve(t, newServer(nil), nil)
 	w := &wire{t: t, url: url}
@@ -48,7 +52,7 @@ func TestAttackRefusedListenLeaks(t *testing.T) {
 	}
 	time.Sleep(200 * time.Millisecond)
 	after := heapMB()
-	if n := h.active.size(); n != 0 {
+	if n := h.watch.size(); n != 0 {
 		t.Errorf("%d calls leaked, heap %.0f → %.0f MB", n, before, after)
 	}
 }
@@ -461,5 +465,5 @@ func TestAttackEncodePanicOnPOST(t *testing.T) {
 	} else {
 		resp.Body.Close()
 	}
-	t.Log(h.active.size())
+	t.Log(h.watch.size())
 }

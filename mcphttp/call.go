@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/causeway-mcp/causeway/internal/effect"
@@ -48,7 +47,7 @@ type call struct {
 	task      *task       // the task whose handler this is the call of
 	created   *task       // the task that the call became
 	answered  bool        // guarded by the reply
-	timer     *time.Timer
+	place     place       // in the watch
 	started   time.Time
 }
 
@@ -105,49 +104,21 @@ var (
 // that JSON-RPC and MCP reserve.
 const codeCancelled = -32800
 
-// begin makes the call ready to run: its context, and the one timer that keeps
-// its stream alive and bounds its time.
+// begin makes the call ready to run: its context, and the watch that keeps its
+// stream alive and bounds its time.
 func (c *call) begin(parent context.Context) {
 	parent, c.effects = effect.NewCall(parent)
 	c.effects.Gate() // emit, run and ask keep the promise
 	c.Context, c.cancel = context.WithCancelCause(parent)
 	c.started = time.Now()
-	// Reset, and not the creation, starts the clock: tick must see c.timer.
-	c.timer = time.AfterFunc(time.Hour, c.tick)
-	c.timer.Reset(c.h.opts.StreamAfter)
-	c.h.active.add(c)
+	c.h.watch.add(&c.place, c, c.h.opts.StreamAfter)
 }
 
-// activeCalls are the calls at work, to be cancelled when their time is up.
-type activeCalls struct {
-	mu    sync.Mutex
-	calls map[*call]struct{}
-}
+// overdue is the watch's word that it is time to look after the call.
+func (c *call) overdue() { go c.tick() }
 
-func (a *activeCalls) add(c *call) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.calls == nil {
-		a.calls = make(map[*call]struct{})
-	}
-	a.calls[c] = struct{}{}
-}
-
-func (a *activeCalls) remove(c *call) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.calls, c)
-}
-
-func (a *activeCalls) cancel(cause error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for c := range a.calls {
-		c.cancel(cause)
-	}
-}
-
-// tick runs on the timer's goroutine while the handler is at work.
+// tick runs on a goroutine of its own, since it may write, while the handler is at
+// work.
 func (c *call) tick() {
 	if c.Err() != nil {
 		return
@@ -167,7 +138,7 @@ func (c *call) tick() {
 	if d := c.h.opts.CallTimeout; d > 0 {
 		next = min(next, max(d-time.Since(c.started), time.Millisecond))
 	}
-	c.timer.Reset(next)
+	c.h.watch.again(&c.place, next)
 }
 
 // fail answers the call from another goroutine than its handler's, which may not
@@ -196,8 +167,7 @@ func (c *call) stop(cause error) {
 }
 
 func (c *call) end() {
-	c.timer.Stop()
-	c.h.active.remove(c)
+	c.h.watch.remove(&c.place)
 	c.cancel(nil)
 	if c.own == nil {
 		return

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/causeway-mcp/causeway/internal/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/auth"
@@ -43,7 +42,7 @@ type Handler struct {
 	prefix   string // makes stream names of this process unlike another's
 	links    links
 	conns    connSessions
-	active   activeCalls
+	watch    watch
 	tasks    taskBoard
 
 	draining  chan struct{}
@@ -71,6 +70,7 @@ type Handler struct {
 func NewHandler(getServer func(*http.Request) *mcp.Server, opts *Options) *Handler {
 	h := &Handler{getServer: getServer, opts: opts.withDefaults(), draining: make(chan struct{}), prefix: rand.Text()[:8]}
 	h.log = h.opts.Logger
+	h.watch.grain = grainOf(h.opts.StreamAfter, h.opts.KeepAlive, h.opts.CallTimeout, h.opts.ReadTimeout, h.opts.WriteTimeout)
 	h.tasks.init(h)
 	h.rounds, h.configErr = newSealer(h.opts.Secret, "request state")
 	if getServer == nil {
@@ -303,9 +303,8 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool
 		size = min(r.ContentLength+1, 64<<10)
 	}
 	buf := make([]byte, 0, size)
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(h.opts.ReadTimeout))
-	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
+	reading := h.watch.startReading(http.NewResponseController(w), h.opts.ReadTimeout)
+	defer h.watch.doneReading(reading)
 	body := http.MaxBytesReader(w, r.Body, h.opts.MaxBody)
 	for {
 		if len(buf) == cap(buf) {
@@ -415,7 +414,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		h.active.cancel(errShutdown)
+		h.watch.cancelCalls(errShutdown)
 		return context.Cause(ctx)
 	}
 }

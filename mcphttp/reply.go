@@ -300,30 +300,36 @@ func jsonArray(msgs [][]byte) []byte {
 	return append(b, ']')
 }
 
-// writeJSON writes the answer under a deadline, as streams are: a client that does
+// writeJSON writes the answer in bounded time, as streams are: a client that does
 // not read it loses its connection, and holds up nobody.
 func (r *postReply) writeJSON(status int, body []byte) {
-	rc := http.NewResponseController(r.w)
-	_ = rc.SetWriteDeadline(time.Now().Add(r.h.opts.WriteTimeout))
 	writeJSONHead(r.w, status, body)
-	_ = writePieces(r.w, rc, body, r.h.opts.WriteTimeout)
-	_ = rc.Flush()
-	_ = rc.SetWriteDeadline(time.Time{})
+	r.writeBody(body)
 }
 
 // writeOneEvent writes an answer that is a stream in form only: one event, of known
 // length, that nobody could resume.
 func (r *postReply) writeOneEvent(msg []byte) {
 	body := appendEvent(make([]byte, 0, len(msg)+32), &event{data: msg})
-	rc := http.NewResponseController(r.w)
-	_ = rc.SetWriteDeadline(time.Now().Add(r.h.opts.WriteTimeout))
 	hd := r.w.Header()
 	hd["Content-Type"], hd["Cache-Control"], hd["X-Accel-Buffering"] = contentTypeEvents, noStore, noBuffering
 	hd["Content-Length"] = []string{strconv.Itoa(len(body))}
 	r.w.WriteHeader(http.StatusOK)
-	_ = writePieces(r.w, rc, body, r.h.opts.WriteTimeout)
-	_ = rc.Flush()
-	_ = rc.SetWriteDeadline(time.Time{})
+	r.writeBody(body)
+}
+
+func (r *postReply) writeBody(body []byte) {
+	w := r.h.watch.startWriting(http.NewResponseController(r.w), r.h.opts.WriteTimeout)
+	defer r.h.watch.doneWriting(w)
+	for len(body) > piece {
+		if _, err := r.w.Write(body[:piece]); err != nil {
+			return
+		}
+		body = body[piece:]
+		r.h.watch.again(&w.place, r.h.opts.WriteTimeout)
+	}
+	_, _ = r.w.Write(body)
+	_ = w.rc.Flush()
 }
 
 // piece is how much is written under one deadline, so that a slow but honest
