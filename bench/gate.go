@@ -1,14 +1,9 @@
 package main
 
-import "fmt"
-
-// A gate is a promise and what was measured of it.
-type gate struct {
-	Name     string
-	Limit    float64
-	Least    bool // the limit is the least that is good; else the most
-	Measured float64
-}
+import (
+	"github.com/causeway-mcp/causeway/bench/internal/promise"
+	"github.com/causeway-mcp/causeway/bench/internal/spread"
+)
 
 // Promises. Ratios of requests per second and of CPU are to the bare handler with
 // the same requests and the same form of answer.
@@ -24,29 +19,10 @@ const (
 	mostStreamRatio    = 1.15
 )
 
-// passes tells whether the promise is kept. slack, at most 1, lowers what is asked
-// for of ratios of time on machines that other work disturbs.
-func (g gate) passes() bool {
-	if g.Least {
-		return g.Measured >= g.Limit
-	}
-	return g.Measured <= g.Limit
-}
-
-func (g gate) String() string {
-	sign, verdict := "≤", "ok"
-	if g.Least {
-		sign = "≥"
-	}
-	if !g.passes() {
-		verdict = "MISSED"
-	}
-	return fmt.Sprintf("%-62s %10.4g  %s %-9.4g %s", g.Name, g.Measured, sign, g.Limit, verdict)
-}
-
-// rateGates judges throughput.
-func rateGates(all []series, slack float64) []gate {
-	var gates []gate
+// rateGates judges throughput. slack, at most 1, lowers what is asked for of ratios of
+// time on machines that other work disturbs.
+func rateGates(all []series, slack float64) []promise.Gate {
+	var gates []promise.Gate
 	for _, s := range all {
 		switch s.variant.name {
 		case ours:
@@ -55,12 +31,12 @@ func rateGates(all []series, slack float64) []gate {
 				rate, cpu = leastRateStateless, mostCPUStateless
 			}
 			gates = append(gates,
-				gate{s.group.name + ": req/s of bare", rate * slack, true, s.rateRatio().Median},
-				gate{s.group.name + ": CPU of bare", cpu / slack, false, s.cpuRatio().Median})
+				promise.AtLeast(s.group.name+": req/s of bare", rate*slack, s.rateRatio().Median),
+				promise.AtMost(s.group.name+": CPU of bare", cpu/slack, s.cpuRatio().Median))
 		case oursTyped:
 			if theirs, ok := find(all, s.group, stock); ok {
-				gates = append(gates, gate{s.group.name + ": SDK-typed, req/s of stock", leastOverStock * slack, true,
-					spreadOf(ratios(s.windows, theirs.windows, window.rate)).Median})
+				gates = append(gates, promise.AtLeast(s.group.name+": SDK-typed, req/s of stock", leastOverStock*slack,
+					spread.Of(ratios(s.windows, theirs.windows, window.rate)).Median))
 			}
 		}
 	}
@@ -77,21 +53,21 @@ func find(all []series, g group, name string) (series, bool) {
 }
 
 // memoryGates judges footprints. They are counted, not timed, so there is no slack.
-func memoryGates(all []holding) []gate {
-	var gates []gate
+func memoryGates(all []holding) []promise.Gate {
+	var gates []promise.Gate
 	var floor float64
 	for _, h := range all {
 		switch {
 		case h.Server == "bare" && h.Thing == openedStream:
 			floor = h.Bytes
 		case h.Server == ours && h.Thing == liveSession:
-			gates = append(gates, gate{"live session, bytes", mostLiveBytes, false, h.Bytes},
-				gate{"live session, goroutines", mostGoroutines, false, h.Goroutines})
+			gates = append(gates, promise.AtMost("live session, bytes", mostLiveBytes, h.Bytes),
+				promise.AtMost("live session, goroutines", mostGoroutines, h.Goroutines))
 		case h.Server == ours && h.Thing == idleSession:
-			gates = append(gates, gate{"idle session, bytes", mostIdleBytes, false, h.Bytes},
-				gate{"idle session, goroutines", mostGoroutines, false, h.Goroutines})
+			gates = append(gates, promise.AtMost("idle session, bytes", mostIdleBytes, h.Bytes),
+				promise.AtMost("idle session, goroutines", mostGoroutines, h.Goroutines))
 		case h.Server == ours && h.Thing == openedStream:
-			gates = append(gates, gate{"open GET stream with its session, bytes of bare", mostStreamRatio, false, h.Bytes / floor})
+			gates = append(gates, promise.AtMost("open GET stream with its session, bytes of bare", mostStreamRatio, h.Bytes/floor))
 		}
 	}
 	return gates

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/causeway-mcp/causeway/bench/internal/spread"
 )
 
 // round is a window with nothing but what gates look at.
@@ -40,7 +42,7 @@ func TestGatesMissWhatIsWorseThanPromised(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var missed []string
 			for _, g := range rateGates(tc.all, tc.slack) {
-				if !g.passes() {
+				if !g.Passes() {
 					missed = append(missed, g.Name)
 				}
 			}
@@ -74,7 +76,7 @@ func TestMemoryGatesMissWhatIsWorseThanPromised(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var missed []string
 			for _, g := range memoryGates(tc.all) {
-				if !g.passes() {
+				if !g.Passes() {
 					missed = append(missed, g.Name)
 				}
 			}
@@ -88,10 +90,10 @@ func TestMemoryGatesMissWhatIsWorseThanPromised(t *testing.T) {
 func TestRatiosAreOfTheSameRound(t *testing.T) {
 	a := []window{{PerSecond: 10}, {PerSecond: 40}, {PerSecond: 90}}
 	b := []window{{PerSecond: 10}, {PerSecond: 20}, {PerSecond: 30}}
-	if got, want := spreadOf(ratios(a, b, window.rate)), (spread{Median: 2, Min: 1, Max: 3}); got != want {
+	if got, want := spread.Of(ratios(a, b, window.rate)), (spread.Spread{Median: 2, Min: 1, Max: 3}); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got := spreadOf([]float64{4, 1, 3, 2}).Median; got != 2.5 {
+	if got := spread.Of([]float64{4, 1, 3, 2}).Median; got != 2.5 {
 		t.Errorf("the median of an even count is %v", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/causeway-mcp/causeway/bench/internal/serve"
+	"github.com/causeway-mcp/causeway/bench/internal/spread"
 )
 
 // A site is a running variant with its clients, connected and, where the era has
@@ -109,8 +110,8 @@ func (t *tally) window() window {
 	return window{
 		PerSecond: n / t.took.Seconds(),
 		CPU:       time.Duration(float64(t.used.CPU) / n),
-		P50:       quantile(t.answers, 0.5),
-		P99:       quantile(t.answers, 0.99),
+		P50:       spread.Quantile(t.answers, 0.5),
+		P99:       spread.Quantile(t.answers, 0.99),
 		Bytes:     float64(t.used.Bytes) / n,
 		Objects:   float64(t.used.Objects) / n,
 	}
@@ -207,13 +208,4 @@ func (c *client) once() error {
 		return err
 	}
 	return c.call.check(a)
-}
-
-// quantile is the q-th of sorted values, zero if there are none.
-func quantile[T any](sorted []T, q float64) T {
-	var none T
-	if len(sorted) == 0 {
-		return none
-	}
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }

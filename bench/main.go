@@ -112,7 +112,7 @@ func run(args []string) (err error) {
 		}
 		results = append(results, r)
 		for _, g := range r.Gates {
-			if !g.passes() {
+			if !g.Passes() {
 				missed++
 			}
 		}

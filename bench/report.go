@@ -6,27 +6,12 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"slices"
 	"text/tabwriter"
 	"time"
+
+	"github.com/causeway-mcp/causeway/bench/internal/promise"
+	"github.com/causeway-mcp/causeway/bench/internal/spread"
 )
-
-// A spread is what a figure was over the rounds.
-type spread struct{ Median, Min, Max float64 }
-
-func spreadOf(v []float64) spread {
-	if len(v) == 0 {
-		return spread{}
-	}
-	v = slices.Sorted(slices.Values(v))
-	median := v[len(v)/2]
-	if len(v)%2 == 0 {
-		median = (v[len(v)/2-1] + v[len(v)/2]) / 2
-	}
-	return spread{Median: median, Min: v[0], Max: v[len(v)-1]}
-}
-
-func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f–%.2f)", s.Median, s.Min, s.Max) }
 
 func (w window) rate() float64 { return w.PerSecond }
 func (w window) cpu() float64  { return float64(w.CPU) }
@@ -40,15 +25,15 @@ func ratios(a, b []window, of func(window) float64) []float64 {
 	return out
 }
 
-func (s series) rateRatio() spread { return spreadOf(ratios(s.windows, s.bare, window.rate)) }
-func (s series) cpuRatio() spread  { return spreadOf(ratios(s.windows, s.bare, window.cpu)) }
+func (s series) rateRatio() spread.Spread { return spread.Of(ratios(s.windows, s.bare, window.rate)) }
+func (s series) cpuRatio() spread.Spread  { return spread.Of(ratios(s.windows, s.bare, window.cpu)) }
 
 func (s series) median(of func(window) float64) float64 {
 	var v []float64
 	for _, w := range s.windows {
 		v = append(v, of(w))
 	}
-	return spreadOf(v).Median
+	return spread.Of(v).Median
 }
 
 // A result is everything that one run found, as it is written to a file.
@@ -63,7 +48,7 @@ type result struct {
 	Rows    []row         `json:",omitempty"`
 	Memory  []holding     `json:",omitempty"`
 	Idle    time.Duration `json:",omitempty"` // after which Causeway's sessions slept
-	Gates   []gate
+	Gates   []promise.Gate
 }
 
 // A row is one variant. Medians are over rounds, ratios to the bare handler of the
@@ -75,8 +60,8 @@ type row struct {
 	P50, P99      float64 // µs
 	Bytes         float64 // allocated per request
 	Objects       float64
-	RateRatio     spread
-	CPURatio      spread
+	RateRatio     spread.Spread
+	CPURatio      spread.Spread
 	Windows       []window
 }
 
