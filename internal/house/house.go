@@ -46,8 +46,9 @@ var Plan = []Room{
 	{Path: "otel", Imports: []string{"oauth", "mcphttp", "object", "store", "internal"}},
 
 	{Path: "oauth/login", Imports: []string{"oauth", "internal"}},
-	{Path: "oauth", Imports: []string{"store", "internal"}},
-	{Path: "oauth/client", Imports: []string{"store", "internal"}},
+	{Path: "oauth", Imports: []string{"oauth/internal/outward", "store", "internal"}},
+	{Path: "oauth/client", Imports: []string{"oauth/internal/outward", "store", "internal"}},
+	{Path: "oauth/internal/outward"},
 	// The seam between the wire and sign-in is auth.TokenInfo in the context.
 	{Path: "mcphttp", Imports: []string{"store", "internal"}},
 
