@@ -1,4 +1,4 @@
-package main
+package shop
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-func TestMain(m *testing.M) { program.TestMain(m, main) }
+func TestMain(m *testing.M) { program.TestMain(m, serve) }
 
 // A shopper is a client and its wire, on which things can go wrong.
 type shopper struct {
@@ -295,7 +295,7 @@ func TestOnceRemembersWhereTheTransportForgets(t *testing.T) {
 	engine := store.NewMemory()
 	t.Cleanup(func() { engine.Close() })
 	app := &causeway.App{Engine: engine}
-	app.Mount("/mcp", carts.Handler(newServer()))
+	app.Mount("/mcp", Handler())
 	s := newShopperAt(t, "2026-07-28", program.Via{Server: program.Serve(t, app)})
 	if _, err := s.checkout(); err != nil {
 		t.Fatal(err)
@@ -381,4 +381,11 @@ func (s *shopper) crashWhileSending(after time.Duration) func(func() (*http.Resp
 		s.shop.Crash()
 		return nil, errLost
 	}
+}
+
+// serve is what the program of this example does.
+func serve() {
+	app := &causeway.App{}
+	app.Mount("/mcp", Handler())
+	app.Main()
 }

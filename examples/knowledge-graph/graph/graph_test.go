@@ -1,4 +1,4 @@
-package main
+package graph
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-func TestMain(m *testing.M) { program.TestMain(m, main) }
+func TestMain(m *testing.M) { program.TestMain(m, serve) }
 
 type args = map[string]any
 
@@ -227,7 +227,7 @@ func TestSubscribersHearOfAChange(t *testing.T) {
 
 func TestEachUserHasOneGraphWithAllClients(t *testing.T) {
 	app := &causeway.App{Data: t.TempDir()}
-	app.Mount("/mcp", graphs.Handler(newServer()))
+	app.Mount("/mcp", Handler())
 	verify := func(_ context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
 		return &auth.TokenInfo{UserID: token, Expiration: time.Now().Add(time.Hour)}, nil
 	}
@@ -258,4 +258,11 @@ func TestEachUserHasOneGraphWithAllClients(t *testing.T) {
 	if slices.Sort(got); !slices.Equal(got, want) {
 		t.Errorf("tools %q", got)
 	}
+}
+
+// serve is what the program of this example does.
+func serve() {
+	app := &causeway.App{}
+	app.Mount("/mcp", Handler())
+	app.Main()
 }

@@ -1,7 +1,8 @@
-package main
+package game
 
 import (
 	"context"
+	"github.com/causeway-mcp/causeway"
 	"strings"
 	"testing"
 
@@ -9,7 +10,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-func TestMain(m *testing.M) { program.TestMain(m, main) }
+func TestMain(m *testing.M) { program.TestMain(m, serve) }
 
 func TestAGameIsPlayedToItsEnd(t *testing.T) {
 	for _, era := range program.Eras {
@@ -137,4 +138,11 @@ func FuzzGame(f *testing.F) {
 			t.Errorf("%+v", g)
 		}
 	})
+}
+
+// serve is what the program of this example does.
+func serve() {
+	app := &causeway.App{}
+	app.Mount("/mcp", Handler())
+	app.Main()
 }

@@ -1,7 +1,8 @@
-package main
+package reminder
 
 import (
 	"context"
+	"github.com/causeway-mcp/causeway"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-func TestMain(m *testing.M) { program.TestMain(m, main) }
+func TestMain(m *testing.M) { program.TestMain(m, serve) }
 
 func remindIn(c *program.Client, seconds float64, text string) Reminder {
 	return program.Ask[Reminder](c, "remind_me", map[string]any{"text": text, "in_seconds": seconds})
@@ -139,4 +140,11 @@ func TestNonsenseIsRefused(t *testing.T) {
 			t.Errorf("%d pending, %d due", len(all.Pending), len(all.Due))
 		}
 	})
+}
+
+// serve is what the program of this example does.
+func serve() {
+	app := &causeway.App{}
+	app.Mount("/mcp", Handler())
+	app.Main()
 }
