@@ -6,7 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
+	"hash"
+	"strconv"
 
 	"github.com/causeway-mcp/causeway/mcphttp"
 	"github.com/modelcontextprotocol/go-sdk/auth"
@@ -99,13 +100,23 @@ func grantOf(ctx context.Context) []string {
 
 // name makes an object id of what must not be readable in the store.
 func (st *storage) name(prefix string, parts ...string) string {
-	mac := hmac.New(sha256.New, st.secret)
-	fmt.Fprintf(mac, "object id\x00%s", prefix)
+	b := append(make([]byte, 0, 256), "object id\x00"...)
+	b = append(b, prefix...)
 	for _, p := range parts {
-		fmt.Fprintf(mac, "\x00%d:", len(p))
-		_, _ = io.WriteString(mac, p)
+		b = append(b, 0)
+		b = strconv.AppendInt(b, int64(len(p)), 10)
+		b = append(b, ':')
+		b = append(b, p...)
 	}
-	return prefix + "-" + hex.EncodeToString(mac.Sum(nil)[:16])
+	mac, ok := st.macs.Get().(hash.Hash) // every call needs one, and keying it is most of the work
+	if !ok {
+		mac = hmac.New(sha256.New, st.secret)
+	}
+	defer st.macs.Put(mac)
+	mac.Reset()
+	_, _ = mac.Write(b)
+	var sum [sha256.Size]byte
+	return prefix + "-" + hex.EncodeToString(mac.Sum(sum[:0])[:16])
 }
 
 // callKey is the part of a Once key that is the call's.

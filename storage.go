@@ -28,7 +28,8 @@ type storage struct {
 	failed  <-chan struct{} // closed when the disk has failed; nil if it cannot
 	objects *object.Host
 	secret  []byte
-	dir     string // the data directory, "" for none
+	macs    sync.Pool // of HMACs under secret
+	dir     string    // the data directory, "" for none
 	log     *slog.Logger
 
 	kinds       sync.Map // agentKey → *object.Kind[State]

@@ -63,6 +63,7 @@ type Host struct {
 	ctx    context.Context // ends with the host
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // background work
+	spare  chan func()    // to goroutines that wait for some
 
 	mu     sync.RWMutex
 	kinds  map[string]*definition
@@ -103,6 +104,7 @@ func NewHost(engine store.Engine, opts *Options) (*Host, error) {
 		return nil, fmt.Errorf("make the directory for objects: %w", err)
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.spare = make(chan func())
 	h.clock.wake, h.clock.max = make(chan struct{}, 1), maxWakes
 	h.flushes = make(chan struct{}, 1)
 	h.tasks = make(chan struct{}, h.opts.MaxTasks)
@@ -245,8 +247,35 @@ func (h *Host) backgroundLocked(fn func()) bool {
 	if h.closed {
 		return false
 	}
-	h.wg.Go(fn)
+	h.wg.Add(1)
+	select {
+	case h.spare <- fn:
+	default:
+		go h.work(fn)
+	}
 	return true
+}
+
+// spareTime is how long a goroutine that has done its work waits for more.
+const spareTime = time.Second
+
+// work runs fn and what comes after it. Short work comes often while objects are busy, and
+// a goroutine that has worked has its stack already.
+func (h *Host) work(fn func()) {
+	rest := time.NewTimer(spareTime)
+	defer rest.Stop()
+	for {
+		fn()
+		h.wg.Done()
+		rest.Reset(spareTime)
+		select {
+		case fn = <-h.spare:
+		case <-rest.C:
+			return
+		case <-h.ctx.Done():
+			return
+		}
+	}
 }
 
 func (h *Host) makeRoom() {

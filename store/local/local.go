@@ -136,6 +136,8 @@ type Store struct {
 	sweep   *time.Timer
 	sweepAt int64
 
+	recent recentReads
+
 	tail logTail // of what is durable
 	// condemned has the files whose contents are elsewhere and which are not
 	// durably removed yet. Every new pack names them.

@@ -45,7 +45,14 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	if file == nil {
 		return store.Record{}, store.ErrNotFound
 	}
-	return s.readRecord(file, &item)
+	if r, ok := s.recent.get(&item); ok {
+		return r, nil
+	}
+	r, err := s.readRecord(file, &item)
+	if err == nil {
+		s.recent.put(&r)
+	}
+	return r, err
 }
 
 // readable reports why nothing may be read. A store that has stopped still
