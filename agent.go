@@ -46,6 +46,10 @@ type Agent[State any] struct {
 	// The server must allow subscriptions: see [Subscribable].
 	Resources []string
 
+	// Tools are the names of those tools of the server that use the object: the only ones
+	// that get an argument "handle" where the Scope needs one. Nil is all tools.
+	Tools []string
+
 	// OnAlarm runs what was set with Schedule, and OnJob what was put into the queue
 	// with Enqueue: at least once, also across restarts. An error means again, later.
 	OnAlarm func(ctx context.Context, me *Self[State], alarm object.Alarm) error

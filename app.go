@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -75,8 +76,9 @@ type App struct {
 	// that serve the same data need the same.
 	Secret []byte
 
-	// SignIn, if not nil, lets only signed-in people use the mounts. What it leaves open
-	// is filled in: Records and Keys are the App's, Resources are the mounts, and on
+	// SignIn, if not nil, lets only signed-in people use the mounts, except those whose
+	// Options say AllowAnonymous. What it leaves open is filled in: Records and Keys are
+	// the App's, each mount that Resources do not name becomes one of them, and on
 	// loopback Issuer is the address that is listened on. (Elsewhere it must be set: it
 	// is never guessed from a request.)
 	SignIn *oauth.Provider
@@ -92,6 +94,11 @@ type App struct {
 	// all of them, from command line, environment and settings file alike. Nil is a
 	// set of Run's own.
 	Flags *flag.FlagSet
+
+	// Prepare, if not nil, is called by Run and Main once all flags are known and before
+	// anything is opened or listened on: here a program uses flags of its own, and may
+	// still mount servers and set fields. Its error is one of the settings.
+	Prepare func() error
 
 	// Ready is called once, when the address is bound, with the base URL of the App
 	// ("http://127.0.0.1:8787"). Nil prints the URL of every mount on standard
@@ -262,16 +269,12 @@ func (a *App) protect() (http.Handler, error) {
 		}
 		p.Keys = keys
 	}
-	if len(p.Resources) == 0 {
-		for _, m := range a.mounts {
-			p.Resources = append(p.Resources, oauth.Resource{Path: m.path})
-			if m.SSEPath != "" {
-				p.Resources = append(p.Resources, oauth.Resource{Path: m.SSEPath})
-			}
-		}
-	}
+	p.Resources = a.resources(p.Resources)
 	if p.Issuer == "" {
 		p.Issuer = a.base
+	}
+	if p.Issuer == "" {
+		return nil, settingsError{fmt.Errorf("SignIn.Issuer is not set: it is the URL under which clients reach this server, such as https://mcp.example.com, and is guessed on loopback only (%s is not)", a.Addr)}
 	}
 	if p.AllowedOrigins == nil {
 		p.AllowedOrigins = a.AllowedOrigins
@@ -280,6 +283,27 @@ func (a *App) protect() (http.Handler, error) {
 		p.Logger = a.logger()
 	}
 	return p.Protect(ctx, a.mux)
+}
+
+// resources are those given and every mount that is none of them: what is mounted is
+// never left open by an omission.
+func (a *App) resources(given []oauth.Resource) []oauth.Resource {
+	all := slices.Clone(given)
+	add := func(path string) {
+		covers := func(r oauth.Resource) bool {
+			return r.Path != "" && (r.Path == path || strings.HasPrefix(path, strings.TrimSuffix(r.Path, "/")+"/"))
+		}
+		if path != "" && !slices.ContainsFunc(all, covers) {
+			all = append(all, oauth.Resource{Path: path, Default: len(all) == 0})
+		}
+	}
+	for _, m := range a.mounts {
+		if !m.Options.AllowAnonymous {
+			add(m.path)
+			add(m.SSEPath)
+		}
+	}
+	return all
 }
 
 // Shutdown drains the mounted servers: streams end with a hint to reconnect, calls
@@ -351,6 +375,11 @@ func exitCode(err error, program string, stderr io.Writer) int {
 func (a *App) Run(ctx context.Context, args []string) error {
 	if err := a.configure(args); err != nil {
 		return err
+	}
+	if a.Prepare != nil {
+		if err := a.Prepare(); err != nil {
+			return settingsError{err}
+		}
 	}
 	ln, err := a.listen(ctx)
 	if err != nil {

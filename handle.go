@@ -83,10 +83,13 @@ func (a *Agent[State]) handles(next mcp.MethodHandler) mcp.MethodHandler {
 		case *mcp.ListToolsRequest:
 			res, err := next(ctx, method, req)
 			if list, ok := res.(*mcp.ListToolsResult); ok && err == nil {
-				return st.withHandleArgument(list)
+				return st.withHandleArgument(list, a.Tools)
 			}
 			return res, err
 		case *mcp.CallToolRequest:
+			if a.Tools != nil && !slices.Contains(a.Tools, r.Params.Name) {
+				return next(ctx, method, req)
+			}
 			return st.callWithHandle(ctx, next, r)
 		case *mcp.ReadResourceRequest:
 			return st.readWithHandle(ctx, next, r)
@@ -222,12 +225,16 @@ func withHandle(m mcp.Meta, handle string) mcp.Meta {
 	return m
 }
 
-// withHandleArgument shows each tool with the optional argument. Tools are shared
+// withHandleArgument shows each tool, or those named only, with the optional argument. Tools are shared
 // with every other reader of the list, so they are copied.
-func (st *storage) withHandleArgument(list *mcp.ListToolsResult) (mcp.Result, error) {
+func (st *storage) withHandleArgument(list *mcp.ListToolsResult, only []string) (mcp.Result, error) {
 	out := *list
 	out.Tools = make([]*mcp.Tool, len(list.Tools))
 	for i, tool := range list.Tools {
+		if only != nil && !slices.Contains(only, tool.Name) {
+			out.Tools[i] = tool
+			continue
+		}
 		if seen, ok := st.handleTools.Load(tool); ok {
 			out.Tools[i] = seen.(*mcp.Tool)
 			continue

@@ -303,18 +303,20 @@ func (c *goSDKClient) listChange(t *testing.T) {
 
 func (c *goSDKClient) counter(t *testing.T, version string) {
 	type counted struct {
-		Value   int
-		Counter string
+		Value  int
+		Handle string
 	}
 	count := func(args map[string]any) (out counted) {
 		t.Helper()
-		data, err := json.Marshal(c.call(t, "count", args).StructuredContent)
+		res := c.call(t, "count", args)
+		data, err := json.Marshal(res.StructuredContent)
 		if err == nil {
 			err = json.Unmarshal(data, &out)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		out.Handle, _ = res.Meta["causeway/handle"].(string)
 		return out
 	}
 	first := count(nil)
@@ -322,12 +324,12 @@ func (c *goSDKClient) counter(t *testing.T, version string) {
 		t.Errorf("a new counter is at %d", first.Value)
 	}
 	if version < "2026-07-28" {
-		if got := count(nil); got.Value != 2 || got.Counter != "" {
+		if got := count(nil); got.Value != 2 || got.Handle != "" {
 			t.Errorf("the session's counter is %+v, want 2 and no handle", got)
 		}
 		return
 	}
-	if got := count(map[string]any{"counter": first.Counter}); got.Value != 2 {
+	if got := count(map[string]any{"handle": first.Handle}); got.Value != 2 {
 		t.Errorf("the counter is %+v, want 2", got)
 	}
 	if got := count(nil); got.Value != 1 {

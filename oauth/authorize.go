@@ -118,7 +118,8 @@ func (s *Server) checkAuthRequest(r *http.Request, f form) (*authRequest, *clien
 	return req, c, nil
 }
 
-// requestedResource is the one named; without a name, the only one there is.
+// requestedResource is the one named; without a name, the only one there is or the
+// default.
 func (s *Server) requestedResource(f form) *resource {
 	id, werr := f.resource()
 	switch {
@@ -126,8 +127,17 @@ func (s *Server) requestedResource(f form) *resource {
 		return nil
 	case id != "":
 		return s.resourceByID(id)
-	case len(s.resources) == 1:
+	}
+	return s.defaultResource()
+}
+
+// defaultResource is that of clients that name none; nil is none.
+func (s *Server) defaultResource() *resource {
+	if len(s.resources) == 1 {
 		return s.resources[0]
+	}
+	if i := slices.IndexFunc(s.resources, func(r *resource) bool { return r.Default }); i >= 0 {
+		return s.resources[i]
 	}
 	return nil
 }

@@ -110,6 +110,9 @@ type Resource struct {
 	ID string
 	// Name is what the consent page calls it. Empty is its ID.
 	Name string
+	// Default makes this the resource of clients that name none, as those from before
+	// RFC 8707 do. A single resource is that anyway.
+	Default bool
 	// Scopes are all scopes of the resource.
 	Scopes []Scope
 	// Require names the scopes that every request needs. A client that asks for no

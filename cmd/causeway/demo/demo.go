@@ -8,6 +8,10 @@ import (
 	"strings"
 
 	"github.com/causeway-mcp/causeway"
+	"github.com/causeway-mcp/causeway/examples/cart/shop"
+	"github.com/causeway-mcp/causeway/examples/knowledge-graph/graph"
+	"github.com/causeway-mcp/causeway/examples/reminders/reminder"
+	"github.com/causeway-mcp/causeway/examples/tictactoe/game"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -15,10 +19,35 @@ import (
 const instructions = `This is Causeway's demo server. Good first tries: add two numbers, count a few times,
 draw a picture, book a table (it asks back), bake a cake (it reports progress and can be cancelled).`
 
-// NewServer returns a demo server with state of its own. Counters, notes and ovens
-// live in memory and are bounded: the demo is open to whoever reaches it.
-func NewServer(version string) *mcp.Server {
-	d := &demo{counters: newCounters(10_000), board: new(board), kitchen: new(kitchen)}
+// Mount puts the demo's servers into app: the one with a bit of everything at /mcp, and
+// for clients of 2024 at /sse, and examples of servers that remember beside it.
+func Mount(app *causeway.App, version string) {
+	m := counters.Handler(newServer(version))
+	m.SSEPath = "/sse"
+	app.Mount("/mcp", m)
+	for _, x := range Examples {
+		app.Mount(x.Path, x.Handler())
+	}
+}
+
+// An Example is a server of the examples folder, as the demo serves it.
+type Example struct {
+	Path, What string
+	Handler    func() causeway.MountHandler
+}
+
+// Examples are what the demo serves besides /mcp.
+var Examples = []Example{
+	{"/cart", "a shopping cart; checkout asks you first", shop.Handler},
+	{"/tictactoe", "a game, with its board to subscribe to", game.Handler},
+	{"/reminders", "alarms that go off whoever is connected", reminder.Handler},
+	{"/knowledge-graph", "a memory for models, in SQL", graph.Handler},
+}
+
+// newServer returns a server with a notice board and a kitchen of its own, which live in
+// memory, are bounded and for everybody. What people count is durable: see counters.
+func newServer(version string) *mcp.Server {
+	d := &demo{board: new(board), kitchen: new(kitchen)}
 	s := mcp.NewServer(&mcp.Implementation{
 		Name:       "causeway-demo",
 		Title:      "Causeway demo",
@@ -31,6 +60,7 @@ func NewServer(version string) *mcp.Server {
 		UnsubscribeHandler: func(context.Context, *mcp.UnsubscribeRequest) error { return nil },
 	})
 	d.addTools(s)
+	addWhoami(s)
 	d.addAsks(s)
 	d.addResources(s)
 	addPrompts(s)
@@ -39,9 +69,8 @@ func NewServer(version string) *mcp.Server {
 
 // demo is what the tools of one server share.
 type demo struct {
-	counters *counters
-	board    *board
-	kitchen  *kitchen
+	board   *board
+	kitchen *kitchen
 }
 
 // acceptSubscription takes subscriptions to the one resource that changes.

@@ -11,34 +11,6 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-func TestCountersAreBoundedAndTheOneUnusedLongestGoes(t *testing.T) {
-	c := newCounters(2)
-	a, b, d := counterKey{handle: "a"}, counterKey{handle: "b"}, counterKey{handle: "d"}
-	c.add(a, 1)
-	c.add(b, 1)
-	c.add(a, 1) // b is now the one unused longest
-	c.add(d, 1)
-	if !c.has(a) || c.has(b) || !c.has(d) {
-		t.Errorf("a %t b %t d %t, want b gone", c.has(a), c.has(b), c.has(d))
-	}
-	if got := c.add(a, 0); got != 2 {
-		t.Errorf("a is at %d, want 2", got)
-	}
-	if c.recent.Len() != len(c.byKey) {
-		t.Errorf("%d in order, %d by key", c.recent.Len(), len(c.byKey))
-	}
-}
-
-// Whoever learns a session id must not read its counter through the handle, where
-// no session is checked.
-func TestASessionIDIsNoHandle(t *testing.T) {
-	c := newCounters(10)
-	c.add(counterKey{session: "s"}, 41)
-	if c.has(counterKey{handle: "s"}) {
-		t.Error("the session's counter can be had by a handle")
-	}
-}
-
 func TestTheBoardKeepsTheLastNotes(t *testing.T) {
 	b := new(board)
 	post := b.post(mcp.NewServer(&mcp.Implementation{Name: "x", Version: "1"}, nil))
@@ -80,7 +52,7 @@ func TestPicturesArePNGsThatDependOnTheirSeed(t *testing.T) {
 // ordinary server.
 func TestToolsRefuseWhatIsOutOfBounds(t *testing.T) {
 	server, client := mcp.NewInMemoryTransports()
-	if _, err := NewServer("test").Connect(t.Context(), server, nil); err != nil {
+	if _, err := newServer("test").Connect(t.Context(), server, nil); err != nil {
 		t.Fatal(err)
 	}
 	session, err := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil).Connect(t.Context(), client, nil)
@@ -99,7 +71,6 @@ func TestToolsRefuseWhatIsOutOfBounds(t *testing.T) {
 		{"bake", `{"milliseconds": -1}`},
 		{"weather", `{"region": "moon", "city": "x"}`},
 		{"weather", `{"city": "x"}`},
-		{"count", `{"counter": "guess"}`},
 	} {
 		t.Run(tc.tool+" "+tc.args, func(t *testing.T) {
 			res, err := session.CallTool(context.Background(), &mcp.CallToolParams{Name: tc.tool, Arguments: json.RawMessage(tc.args)})

@@ -22,7 +22,8 @@ const (
 const guide = `# The demo server
 
 - add, report, weather: plain tools. weather mirrors an argument in a header (2026-07-28).
-- count: state, by session or by handle.
+- count: state that is kept: for each session, signed-in client, or handle.
+- whoami: who you signed in as, where the demo asks for that.
 - bake: progress, and something to cancel; demo://kitchen shows what came of it.
 - roast: a task, for clients that declare the Tasks extension.
 - book_table, haiku, roots: tools that ask their client.

@@ -17,8 +17,8 @@ func (d *demo) addTools(s *mcp.Server) {
 		Name: "add", Description: "Adds two numbers.", Annotations: readOnly,
 	}, add)
 	causeway.AddTool(s, &mcp.Tool{
-		Name: "count", Description: "Counts up and remembers. A client with a session has a counter of its own; in 2026-07-28 the answer has a handle, to be passed as `counter` next time.",
-	}, d.counters.count)
+		Name: countTool, Description: "Counts up and remembers, also when the demo is stopped and started again. Each session has a counter of its own; in 2026-07-28, where there are none, each signed-in client, or the handle that the answer gives.",
+	}, addUp)
 	causeway.AddTool(s, &mcp.Tool{
 		Name: "picture", Description: "Draws a picture, different for every seed.", Annotations: readOnly,
 	}, picture)
