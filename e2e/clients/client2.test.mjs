@@ -86,16 +86,18 @@ check('gets an image, and a result of 1 MiB', async ({ client }) => {
 });
 
 check('counts by a handle, for there is no session', async ({ client }) => {
-  const count = async (args) => (await client.callTool({ name: 'count', arguments: args })).structuredContent;
+  const count = async (args) => {
+    const res = await client.callTool({ name: 'count', arguments: args });
+    return { value: res.structuredContent.value, handle: res._meta?.['causeway/handle'] };
+  };
   const one = await count({});
   assert.equal(one.value, 1);
-  assert.ok(one.counter.length >= 26, 'a handle nobody can guess');
-  assert.deepEqual(await count({ counter: one.counter }), { value: 2, counter: one.counter });
+  assert.ok(one.handle.length >= 26, 'a handle nobody can guess');
+  assert.equal((await count({ handle: one.handle })).value, 2);
   const other = await count({});
   assert.equal(other.value, 1, 'the same client without a handle is a stranger');
-  assert.notEqual(other.counter, one.counter);
-  const unknown = await client.callTool({ name: 'count', arguments: { counter: 'AAAAAAAAAAAAAAAAAAAAAAAAAA' } });
-  assert.equal(unknown.isError, true);
+  assert.notEqual(other.handle, one.handle);
+  await assert.rejects(client.callTool({ name: 'count', arguments: { handle: 'AAAAAAAAAAAAAAAAAAAAAAAAAA' } }), /handle/);
 });
 
 check('reads resources and templates', async ({ client }) => {
