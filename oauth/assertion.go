@@ -54,7 +54,7 @@ func (s *Server) checkAssertion(ctx context.Context, c *client, text string) err
 	if err != nil || len(parsed.Headers) != 1 {
 		return fmt.Errorf("%w: it is no JWT signed with RS256 or ES256", errBadAssertion)
 	}
-	key, err := s.documents.keys.find(ctx, c, parsed.Headers[0].KeyID, parsed.Headers[0].Algorithm)
+	key, err := s.keyOf(ctx, c, parsed.Headers[0].KeyID, parsed.Headers[0].Algorithm)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBadAssertion, err)
 	}
@@ -123,9 +123,24 @@ func assertedClient(text string) string {
 	return claims.Subject
 }
 
-// keySets are the public keys of clients, by the address where they are published.
+// keyOf returns the key of a client that an assertion names.
+func (s *Server) keyOf(ctx context.Context, c *client, id, alg string) (any, error) {
+	switch {
+	case c.keys != nil:
+		return pickKey(c.keys, id, alg)
+	case c.keysURI == "":
+		return nil, errNoKey
+	case c.source == fromConfiguration:
+		return s.configuredKeys.find(ctx, c.keysURI, id, alg)
+	}
+	return s.documents.keys.find(ctx, c.keysURI, id, alg)
+}
+
+// keySets are public keys, by the address where they are published.
 type keySets struct {
 	http *http.Client
+	// stale is how long keys are used whose address does not answer.
+	stale time.Duration
 
 	mu   sync.Mutex
 	sets map[string]fetchedKeys
@@ -135,51 +150,60 @@ type fetchedKeys struct {
 	set     *jose.JSONWebKeySet
 	fetched time.Time
 	tried   time.Time
+	failed  error // of the last try
 }
 
-var errNoKey = errors.New("the client has no such key, or its keys cannot be fetched")
+func newKeySets(c *http.Client) *keySets {
+	return &keySets{http: c, sets: map[string]fetchedKeys{}}
+}
 
-// find returns the key of a client that an assertion names. A key that is not there may
-// be a new one, so the set is fetched again, but not at every request.
-func (k *keySets) find(ctx context.Context, c *client, id, alg string) (any, error) {
-	if c.keys != nil {
-		return pickKey(c.keys, id, alg)
-	}
-	if c.keysURI == "" {
-		return nil, errNoKey
-	}
+var errNoKey = errors.New("there is no such key")
+
+// find returns the key with an id out of those published at an address. A key that is
+// not there may be a new one, so the set is fetched again, but not at every request.
+func (k *keySets) find(ctx context.Context, address, id, alg string) (any, error) {
 	k.mu.Lock()
-	kept := k.sets[c.keysURI]
+	kept := k.sets[address]
 	k.mu.Unlock()
 	if time.Since(kept.fetched) < keySetFresh {
 		if key, err := pickKey(kept.set, id, alg); err == nil {
 			return key, nil
 		}
 	}
-	if time.Since(kept.tried) < keySetRefresh {
-		return nil, errNoKey
+	if time.Since(kept.tried) >= keySetRefresh {
+		kept = k.renew(ctx, address, kept)
 	}
+	switch {
+	case kept.failed == nil && kept.set != nil:
+		return pickKey(kept.set, id, alg)
+	case kept.set != nil && time.Since(kept.fetched) < k.stale:
+		if key, err := pickKey(kept.set, id, alg); err == nil {
+			return key, nil
+		}
+	}
+	return nil, kept.failed
+}
+
+// renew fetches a set anew and keeps what came of it.
+func (k *keySets) renew(ctx context.Context, address string, kept fetchedKeys) fetchedKeys {
 	kept.tried = time.Now()
-	set, err := k.fetch(ctx, c.keysURI)
-	if err == nil {
+	set, err := k.fetch(ctx, address)
+	if kept.failed = err; err == nil {
 		kept.set, kept.fetched = set, kept.tried
 	}
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	if len(k.sets) >= maxKeySets {
 		clear(k.sets)
 	}
-	k.sets[c.keysURI] = kept
-	k.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	return pickKey(set, id, alg)
+	k.sets[address] = kept
+	return kept
 }
 
 func (k *keySets) fetch(ctx context.Context, uri string) (*jose.JSONWebKeySet, error) {
 	text, _, err := outward.Get(ctx, k.http, uri, maxKeySet)
 	if err != nil {
-		return nil, fmt.Errorf("fetching the keys of the client: %w", err)
+		return nil, fmt.Errorf("fetching keys: %w", err)
 	}
 	return parseKeySet(text)
 }

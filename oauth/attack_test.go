@@ -96,14 +96,14 @@ func TestScopesAreEnforcedAndTheChallengeNamesAll_RFC6750_3_1(t *testing.T) {
 	_, admin := w.signsIn("alice", "scope", "admin write")
 	a := w.calls("/mcp/admin", read.AccessToken)
 	got := a.header.Get("WWW-Authenticate")
-	if a.status != 403 || !strings.Contains(got, `error="insufficient_scope"`) || !strings.Contains(got, `scope="admin"`) || !strings.Contains(got, "resource_metadata=") {
+	if a.status != 403 || !strings.Contains(got, `error="insufficient_scope"`) || !strings.Contains(got, `scope="read admin"`) || !strings.Contains(got, "resource_metadata=") {
 		t.Errorf("got %d %s", a.status, got)
 	}
 	if a := w.calls("/mcp/admin", admin.AccessToken); a.status != 200 || !strings.Contains(a.body, "true") {
 		t.Errorf("got %d %q (write includes read)", a.status, a.body)
 	}
 	_, onlyAdmin := w.signsIn("alice", "scope", "admin")
-	if a := w.calls("/mcp", onlyAdmin.AccessToken); a.status != 403 || !strings.Contains(a.header.Get("WWW-Authenticate"), `scope="read"`) {
+	if a := w.calls("/mcp", onlyAdmin.AccessToken); a.status != 403 || !strings.Contains(a.header.Get("WWW-Authenticate"), `scope="admin read"`) {
 		t.Errorf("without the scope of the mount: %d", a.status)
 	}
 	rec := httptest.NewRecorder()
@@ -534,7 +534,7 @@ func FuzzCredentials(f *testing.F) {
 		if id, secret, ok := parseBasic(header); ok && (id == "" || secret == "") {
 			t.Error("empty credentials")
 		}
-		bearer(&http.Request{Header: http.Header{"Authorization": {header}}})
+		(&gate{}).credential(&http.Request{Header: http.Header{"Authorization": {header}}})
 	})
 }
 
@@ -566,7 +566,7 @@ func TestTwoTabsSignInAtOnce(t *testing.T) {
 
 func TestPropsOfAnotherTypeAreZeroAndNotLogged(t *testing.T) {
 	w := newWorld(t, nil)
-	w.s.next = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.s.gate.next = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if p := Props[struct{ Secret int }](r.Context()); p.Secret != 0 {
 			t.Errorf("got %v", p)
 		}

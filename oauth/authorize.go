@@ -104,8 +104,13 @@ func (s *Server) checkAuthRequest(r *http.Request, f form) (*authRequest, *clien
 		return nil, nil, refuse("invalid_request", "code_challenge_method: want S256")
 	case !challengeForm.MatchString(req.Challenge):
 		return nil, nil, refuse("invalid_request", "code_challenge is malformed")
+	case s.gate.dpop != nil && f.get("dpop_jkt") != "" && !isThumbprint(f.get("dpop_jkt")):
+		return nil, nil, refuse("invalid_request", "dpop_jkt is malformed")
 	case f.get("prompt") == "none":
 		return nil, nil, refuse("interaction_required", "a person has to be asked")
+	}
+	if s.gate.dpop != nil {
+		req.Bound = f.get("dpop_jkt")
 	}
 	res := s.requestedResource(f)
 	if res == nil {

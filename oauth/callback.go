@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	json "github.com/go-json-experiment/json"
 )
@@ -93,6 +94,9 @@ func encodePerson(p *Person) (*signedIn, error) {
 	if p == nil || p.ID == "" || len(p.ID) > maxPersonID {
 		return nil, fmt.Errorf("the login gave no person, or an ID that is empty or longer than %d bytes", maxPersonID)
 	}
+	if strings.HasPrefix(p.ID, servicePrefix) {
+		return nil, fmt.Errorf("the ID of a person must not start with %q: clients that act for themselves are called so", servicePrefix)
+	}
 	props, err := json.Marshal(p.Props)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the props of a person: %w", err)
@@ -127,6 +131,7 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request, browser string
 	code, err := s.grants.create(r.Context(), grant{
 		Client: req.Client, ClientName: req.ClientName, User: t.Person.ID, UserName: t.Person.Name,
 		Resource: req.Resource, Redirect: req.Redirect, Scopes: req.Scopes,
+		Bound: req.Bound,
 	}, req.Challenge, t.Person.Props)
 	if err != nil {
 		return err

@@ -36,12 +36,27 @@ const (
 type Client struct {
 	// ID is its client_id.
 	ID string
-	// Secret is its client_secret, at least 16 characters. Empty is a public client.
+	// Secret is its client_secret, at least 16 characters. A client with neither a
+	// Secret nor Keys is a public one.
 	Secret string
+	// Keys are its public keys, a JWK set as JSON; KeysURL is where they are published.
+	// A client with either proves itself with a signed assertion (private_key_jwt, RFC
+	// 7523 §2.2), and has no Secret.
+	Keys, KeysURL string
 	// Name is what the consent page calls it. Empty is ID.
 	Name string
-	// RedirectURIs are where it may be sent. At least one.
+	// RedirectURIs are where it may be sent. At least one, except for clients that only
+	// act for themselves, introspect or bring tokens of others.
 	RedirectURIs []string
+	// Service is what the client may get for itself, without a person (client
+	// credentials, RFC 6749 §4.4). Its requests then come from the user "client:ID".
+	Service []Access
+	// Introspects are the IDs of the resources whose tokens it may look up at
+	// /introspect (RFC 7662): it is their resource server.
+	Introspects []string
+	// IntrospectsProps lets it have the props of the person as well, which may hold the
+	// token of the login.
+	IntrospectsProps bool
 }
 
 // client is a client from wherever it is known.
@@ -58,8 +73,15 @@ type client struct {
 
 	// alsoNone: its document allows it to come without an assertion.
 	alsoNone bool
-	keys     *jose.JSONWebKeySet
-	keysURI  string
+	// DPoPBound: it said that all its tokens are to be bound (RFC 9449 §5.2).
+	DPoPBound bool `json:",omitzero"`
+
+	service          []Access
+	introspects      []string
+	introspectsProps bool
+
+	keys    *jose.JSONWebKeySet
+	keysURI string
 
 	secretHash [sha256.Size]byte
 	source     clientSource
@@ -78,18 +100,21 @@ const (
 func (c *client) public() bool { return c.Method == authNone || c.alsoNone }
 
 func (s *Server) setClients() error {
-	s.clients = map[string]*client{}
+	s.clients, s.configuredKeys = map[string]*client{}, newKeySets(newConfiguredClient())
 	for _, given := range s.provider.Clients {
 		c := &client{ID: given.ID, Name: cmpOr(given.Name, given.ID), Redirects: given.RedirectURIs, Method: authNone}
 		switch {
 		case given.ID == "" || s.clients[given.ID] != nil:
 			return fmt.Errorf("client %q has no ID, or is there twice", given.ID)
-		case len(given.RedirectURIs) == 0:
+		case len(given.RedirectURIs) == 0 && given.Secret == "" && given.Keys == "" && given.KeysURL == "":
 			return fmt.Errorf("client %q has no RedirectURIs", given.ID)
 		case given.Secret != "" && len(given.Secret) < 16:
 			return fmt.Errorf("client %q: its Secret is shorter than 16 characters", given.ID)
 		case given.Secret != "":
 			c.Method, c.secretHash = "", sha256.Sum256([]byte(given.Secret))
+		}
+		if err := c.setKeys(given); err != nil {
+			return fmt.Errorf("client %q: %w", given.ID, err)
 		}
 		for _, uri := range given.RedirectURIs {
 			if !safeRedirect(uri, true) {
@@ -101,6 +126,26 @@ func (s *Server) setClients() error {
 	if !s.provider.NoClientDocuments {
 		s.documents = newDocuments(s.records, s.log)
 	}
+	return nil
+}
+
+// setKeys is for a configured client that signs.
+func (c *client) setKeys(given Client) error {
+	if given.Keys == "" && given.KeysURL == "" {
+		return nil
+	}
+	switch {
+	case given.Secret != "" || given.Keys != "" && given.KeysURL != "":
+		return errors.New("want one of Secret, Keys and KeysURL")
+	case given.KeysURL != "" && !isConfiguredURL(given.KeysURL):
+		return errors.New("its KeysURL is not an https URL (http on loopback)")
+	case given.Keys != "":
+		var err error
+		if c.keys, err = parseKeySet([]byte(given.Keys)); err != nil || len(c.keys.Keys) == 0 {
+			return errors.New("its Keys are not a set of public keys (RFC 7517 §5)")
+		}
+	}
+	c.Method, c.keysURI = authAssertion, given.KeysURL
 	return nil
 }
 

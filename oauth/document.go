@@ -65,7 +65,7 @@ type document struct {
 func newDocuments(records store.Records, log *slog.Logger) *documents {
 	outside := outward.NewClient(documentTimeout)
 	return &documents{
-		records: records, log: log, http: outside, keys: &keySets{http: outside, sets: map[string]fetchedKeys{}},
+		records: records, log: log, http: outside, keys: newKeySets(outside),
 		slots: make(chan struct{}, maxFetches), failed: map[string]time.Time{},
 	}
 }
@@ -253,7 +253,7 @@ func parseDocument(id string, text []byte) (*client, error) {
 	case more.KeysURI != "" && !isDocumentURL(more.KeysURI):
 		return nil, fmt.Errorf("%w: jwks_uri is not an https address", errBadDocument)
 	}
-	c := &client{ID: id, Name: m.ClientName, URI: m.ClientURI, Redirects: m.RedirectURIs, source: fromDocument, keysURI: more.KeysURI}
+	c := &client{ID: id, Name: m.ClientName, URI: m.ClientURI, Redirects: m.RedirectURIs, source: fromDocument, DPoPBound: m.DPoPBound, keysURI: more.KeysURI}
 	if more.Keys != nil {
 		var err error
 		if c.keys, err = parseKeySet(more.Keys); err != nil {

@@ -28,6 +28,12 @@ func errInvalidRequest(d string) *wireError {
 }
 func errInvalidGrant(d string) *wireError { return wire(http.StatusBadRequest, "invalid_grant", d) }
 func errInvalidScope(d string) *wireError { return wire(http.StatusBadRequest, "invalid_scope", d) }
+func errBadProof(d string) *wireError {
+	return wire(http.StatusBadRequest, "invalid_dpop_proof", d)
+}
+func errUnauthorizedClient(d string) *wireError {
+	return wire(http.StatusBadRequest, "unauthorized_client", d)
+}
 func errInvalidTarget(d string) *wireError {
 	return wire(http.StatusBadRequest, "invalid_target", d)
 }

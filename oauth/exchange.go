@@ -20,17 +20,15 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var answer []byte
-	switch f.get("grant_type") {
-	case "authorization_code":
-		answer, err = s.exchangeCode(r, c, f)
-	case "refresh_token":
-		answer, err = s.exchangeRefresh(r, c, f)
-	case "":
-		err = errInvalidRequest("grant_type is missing")
-	default:
-		err = wire(http.StatusBadRequest, "unsupported_grant_type", "want authorization_code or refresh_token")
+	grant, werr := s.grantOf(f.get("grant_type"))
+	if werr != nil {
+		return werr
 	}
+	bound, err := s.proofAtToken(w, r, c)
+	if err != nil {
+		return err
+	}
+	answer, err := grant(r, c, f, bound)
 	if err != nil {
 		return err
 	}
@@ -39,7 +37,39 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *Server) exchangeCode(r *http.Request, c *client, f form) ([]byte, error) {
+// A tokenGrant answers a token request of an authenticated client. Bound is the
+// thumbprint of the key that it proved to have (RFC 9449 §5), "" without a proof.
+type tokenGrant func(r *http.Request, c *client, f form, bound string) ([]byte, error)
+
+// grantTypes are those that are offered.
+func (s *Server) grantTypes() map[string]tokenGrant {
+	types := map[string]tokenGrant{"authorization_code": s.exchangeCode, "refresh_token": s.exchangeRefresh}
+	for _, c := range s.clients {
+		if len(c.service) > 0 {
+			types[grantClientCredentials] = s.grantService
+		}
+	}
+	if len(s.exchanges) > 0 {
+		types[grantTokenExchange] = s.exchangeToken
+	}
+	if len(s.trusted) > 0 {
+		types[grantJWTBearer] = s.grantAsserted
+	}
+	return types
+}
+
+func (s *Server) grantOf(name string) (tokenGrant, *wireError) {
+	switch grant := s.tokenGrants[name]; {
+	case name == "":
+		return nil, errInvalidRequest("grant_type is missing")
+	case grant == nil:
+		return nil, wire(http.StatusBadRequest, "unsupported_grant_type", "want one of grant_types_supported")
+	default:
+		return grant, nil
+	}
+}
+
+func (s *Server) exchangeCode(r *http.Request, c *client, f form, bound string) ([]byte, error) {
 	resource, werr := s.namedResource(f)
 	switch {
 	case werr != nil:
@@ -57,10 +87,11 @@ func (s *Server) exchangeCode(r *http.Request, c *client, f form) ([]byte, error
 	}
 	return s.grants.redeem(r.Context(), redemption{
 		code: code, client: c.ID, verifier: f.get("code_verifier"), redirect: f.get("redirect_uri"), resource: resource,
+		bound: bound, public: c.public(),
 	})
 }
 
-func (s *Server) exchangeRefresh(r *http.Request, c *client, f form) ([]byte, error) {
+func (s *Server) exchangeRefresh(r *http.Request, c *client, f form, bound string) ([]byte, error) {
 	resource, werr := s.namedResource(f)
 	switch {
 	case werr != nil:
@@ -78,7 +109,7 @@ func (s *Server) exchangeRefresh(r *http.Request, c *client, f form) ([]byte, er
 	if len(scopes) == 0 {
 		scopes = nil
 	}
-	return s.grants.refresh(r.Context(), rotation{token: t, client: c.ID, scopes: scopes, resource: resource})
+	return s.grants.refresh(r.Context(), rotation{token: t, client: c.ID, scopes: scopes, resource: resource, bound: bound})
 }
 
 // namedResource is the resource a request names, by its ID; "" if it names none.

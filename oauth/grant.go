@@ -17,6 +17,8 @@ const (
 	grantVersion = 1
 	// maxAccess bounds the live access tokens of a grant; the oldest make room.
 	maxAccess = 16
+	// maxExchanged bounds those that were made from another one, by token exchange.
+	maxExchanged = 16
 	// doubleSubmit is how long after its redemption a code may come again from its own
 	// client without ending the grant.
 	doubleSubmit = 10 * time.Second
@@ -48,6 +50,10 @@ type grant struct {
 	Scopes     []string
 	Created    time.Time
 	Ends       time.Time
+	// Kind says how it came to be: "" by a person's sign-in.
+	Kind grantKind `json:",omitzero"`
+	// Bound is the key that whoever refreshes must prove to have (RFC 9449 §5).
+	Bound      string       `json:",omitzero"`
 	Code       *codeSlot    `json:",omitzero"`
 	Current    *refreshSlot `json:",omitzero"`
 	Previous   *refreshSlot `json:",omitzero"`
@@ -65,6 +71,7 @@ type codeSlot struct {
 	MAC       []byte
 	Key       []byte `json:",omitzero"` // the data key, wrapped; gone when redeemed
 	Challenge string
+	Bound     string `json:",omitzero"` // the key its client must prove to have (RFC 9449 §10)
 	Expires   time.Time
 	Redeemed  time.Time `json:",omitzero"`
 	Winner    []byte    `json:",omitzero"` // the refresh token that the redemption gave
@@ -86,6 +93,10 @@ type accessSlot struct {
 	Key     []byte
 	Expires time.Time
 	Scopes  []string
+	// Bound is the key whose proof has to come with the token (RFC 9449 §6).
+	Bound string `json:",omitzero"`
+	// Exchanged is set on a token that was made from another one (RFC 8693).
+	Exchanged *exchanged `json:",omitzero"`
 }
 
 // A tokenAnswer is the body of a successful token response (RFC 6749 §5.1).
@@ -95,6 +106,7 @@ type tokenAnswer struct {
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token,omitzero"`
 	Scope        string `json:"scope,omitzero"`
+	IssuedType   string `json:"issued_token_type,omitzero"` // RFC 8693 §2.2.1
 }
 
 // A decision is what the grant machine says to a request.
@@ -115,7 +127,11 @@ func (g *grant) about(k kind, scopes []string, expires time.Time, more ...string
 }
 
 func (g *grant) aboutCode() []string {
-	return g.about(kindCode, g.Scopes, g.Code.Expires, g.Redirect, g.Code.Challenge)
+	return g.about(kindCode, g.Scopes, g.Code.Expires, g.Redirect, g.Code.Challenge, g.Code.Bound)
+}
+
+func (g *grant) aboutAccess(s *accessSlot) []string {
+	return g.about(kindAccess, s.Scopes, s.Expires, append([]string{s.Bound}, s.Exchanged.about()...)...)
 }
 
 func (g *grant) aboutProps() []string {
@@ -130,7 +146,8 @@ func (g *grant) aboutAnswer(s *refreshSlot) []string {
 func newGrant(m *mint, p *policy, now time.Time, g grant, challenge string, props []byte) (*grant, token) {
 	g.V, g.ID, g.Created, g.Ends = grantVersion, newID(), now, now.Add(p.grantTTL)
 	code := m.issue(kindCode, g.ID)
-	g.Code = &codeSlot{MAC: code.mac(), Challenge: challenge, Expires: now.Add(p.codeTTL)}
+	g.Code = &codeSlot{MAC: code.mac(), Challenge: challenge, Bound: g.Bound, Expires: now.Add(p.codeTTL)}
+	g.Bound = "" // of the code, until it is redeemed
 	data := newDataKey()
 	g.Code.Key = seal(code.sealingKey("wrap"), data, g.aboutCode()...)
 	g.Props = seal(data, props, g.aboutProps()...)
@@ -163,6 +180,8 @@ type redemption struct {
 	verifier string
 	redirect string // "" if it was not sent
 	resource string // "" if it was not sent
+	bound    string // the key that the request proves to have; "" is none
+	public   bool   // the client proved nothing else
 }
 
 // redeem answers a token request with a code.
@@ -179,6 +198,8 @@ func (g *grant) redeem(m *mint, p *policy, now time.Time, r redemption) decision
 		return refused(errInvalidGrant("redirect_uri is not that of the authorization request"), "wrong redirect at the token endpoint")
 	case r.resource != "" && r.resource != g.Resource:
 		return refused(errInvalidTarget("resource is not that of the authorization request"), "")
+	case c.Bound != "" && c.Bound != r.bound:
+		return refused(errInvalidGrant("the code belongs to another DPoP key"), "code with another DPoP key")
 	case c.Redeemed.IsZero() && !now.Before(c.Expires):
 		return refused(errInvalidGrant("the code has expired"), "")
 	case c.Redeemed.IsZero():
@@ -197,8 +218,11 @@ func (g *grant) firstRedemption(m *mint, p *policy, now time.Time, r redemption)
 		return refused(errInvalidGrant("the code is not valid"), "grant record was altered")
 	}
 	next := g.clone()
-	answer, rt := next.issue(m, p, now, data, g.Scopes)
-	next.Code = &codeSlot{MAC: g.Code.MAC, Challenge: g.Code.Challenge, Expires: g.Code.Expires, Redeemed: now, Winner: rt.mac()}
+	if r.public {
+		next.Bound = r.bound
+	}
+	answer, rt := next.issue(m, p, now, data, g.Scopes, r.bound)
+	next.Code = &codeSlot{MAC: g.Code.MAC, Challenge: g.Code.Challenge, Bound: g.Code.Bound, Expires: g.Code.Expires, Redeemed: now, Winner: rt.mac()}
 	return decision{next: next, answer: answer, mine: rt.mac()}
 }
 
@@ -209,31 +233,72 @@ func verifies(verifier, challenge string) bool {
 }
 
 // issue makes a new pair of tokens and the answer that hands it out.
-func (g *grant) issue(m *mint, p *policy, now time.Time, data []byte, scopes []string) ([]byte, token) {
-	at, rt := m.issue(kindAccess, g.ID), m.issue(kindRefresh, g.ID)
-	ends := earlier(now.Add(p.accessTTL), g.Ends)
-	g.Access = slices.DeleteFunc(g.Access, func(s accessSlot) bool { return !now.Before(s.Expires) })
-	if over := len(g.Access) + 1 - maxAccess; over > 0 {
-		g.Access = slices.Delete(g.Access, 0, over)
-	}
-	g.Access = append(g.Access, accessSlot{
-		MAC: at.mac(), Expires: ends, Scopes: scopes,
-		Key: seal(at.sealingKey("wrap"), data, g.about(kindAccess, scopes, ends)...),
-	})
+func (g *grant) issue(m *mint, p *policy, now time.Time, data []byte, scopes []string, bound string) ([]byte, token) {
+	at, ends := g.addAccess(m, p, now, data, accessSlot{Scopes: scopes, Bound: bound})
+	rt := m.issue(kindRefresh, g.ID)
 	idle := earlier(now.Add(p.idleTTL), g.Ends)
 	g.Current = &refreshSlot{
 		MAC: rt.mac(), Expires: idle,
 		Key: seal(rt.sealingKey("wrap"), data, g.about(kindRefresh, g.Scopes, idle)...),
 	}
 	g.Refreshed = now
-	answer, err := json.Marshal(tokenAnswer{
-		AccessToken: at.text, TokenType: "Bearer", ExpiresIn: int64(ends.Sub(now) / time.Second),
+	return encodeAnswer(tokenAnswer{
+		AccessToken: at.text, TokenType: tokenType(bound), ExpiresIn: int64(ends.Sub(now) / time.Second),
 		RefreshToken: rt.text, Scope: strings.Join(scopes, " "),
+	}), rt
+}
+
+// addAccess makes an access token out of what slot says. One that has an end already
+// gets none later than that.
+func (g *grant) addAccess(m *mint, p *policy, now time.Time, data []byte, slot accessSlot) (token, time.Time) {
+	ends := earlier(now.Add(m.accessTTL(g.resourceOf(&slot), p.accessTTL)), g.Ends)
+	if !slot.Expires.IsZero() {
+		ends = earlier(ends, slot.Expires)
+	}
+	slot.Expires = ends
+	at := m.issueAccess(g, &slot, now)
+	slot.MAC, slot.Key = at.mac(), seal(at.sealingKey("wrap"), data, g.aboutAccess(&slot)...)
+	g.makeRoomFor(&slot, now)
+	g.Access = append(g.Access, slot)
+	return at, ends
+}
+
+// makeRoomFor drops access tokens that have ended, and the oldest beyond the bound.
+// Those made by exchange do not push out the person's own.
+func (g *grant) makeRoomFor(slot *accessSlot, now time.Time) {
+	g.Access = slices.DeleteFunc(g.Access, func(s accessSlot) bool { return !now.Before(s.Expires) })
+	alike, bound := func(s accessSlot) bool { return (s.Exchanged != nil) == (slot.Exchanged != nil) }, maxAccess
+	if slot.Exchanged != nil {
+		bound = maxExchanged
+	}
+	over := 1 - bound
+	for _, s := range g.Access {
+		if alike(s) {
+			over++
+		}
+	}
+	g.Access = slices.DeleteFunc(g.Access, func(s accessSlot) bool {
+		if over <= 0 || !alike(s) {
+			return false
+		}
+		over--
+		return true
 	})
+}
+
+func tokenType(bound string) string {
+	if bound != "" {
+		return "DPoP"
+	}
+	return "Bearer"
+}
+
+func encodeAnswer(a tokenAnswer) []byte {
+	answer, err := json.Marshal(a)
 	if err != nil {
 		panic(fmt.Sprintf("oauth: encoding a token answer: %v", err)) // strings and a number
 	}
-	return answer, rt
+	return answer
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -249,6 +314,15 @@ type rotation struct {
 	client   string
 	scopes   []string // nil for all
 	resource string
+	bound    string // the key that the request proves to have; "" is none
+}
+
+// asked is what must be the same for the same answer.
+func (r rotation) asked() string {
+	if r.bound == "" {
+		return strings.Join(r.scopes, " ")
+	}
+	return strings.Join(r.scopes, " ") + "\n" + r.bound
 }
 
 // refresh answers a token request with a refresh token. The token is one that this
@@ -260,6 +334,10 @@ func (g *grant) refresh(m *mint, p *policy, now time.Time, r rotation) decision 
 		return refused(errInvalidGrant("the refresh token is not valid"), "")
 	case r.resource != "" && r.resource != g.Resource:
 		return refused(errInvalidTarget("resource is not that of the grant"), "")
+	case g.Bound != "" && r.bound == "":
+		return refused(errBadProof("the refresh token needs a proof of its DPoP key"), "")
+	case g.Bound != "" && r.bound != g.Bound:
+		return refused(errInvalidGrant("the refresh token belongs to another DPoP key"), "refresh token with another DPoP key")
 	}
 	for _, s := range r.scopes {
 		if !slices.Contains(g.Scopes, s) {
@@ -323,8 +401,8 @@ func (g *grant) supersede(m *mint, p *policy, now time.Time, r rotation, from *r
 		scopes = g.Scopes
 	}
 	next := g.clone()
-	answer, rt := next.issue(m, p, now, data, scopes)
-	prev := &refreshSlot{MAC: from.MAC, Key: from.Key, Expires: from.Expires, Replaced: now, Asked: strings.Join(r.scopes, " ")}
+	answer, rt := next.issue(m, p, now, data, scopes, r.bound)
+	prev := &refreshSlot{MAC: from.MAC, Key: from.Key, Expires: from.Expires, Replaced: now, Asked: r.asked()}
 	if !p.strict && p.grace > 0 {
 		prev.Answer = seal(r.token.sealingKey("answer"), answer, g.aboutAnswer(prev)...)
 	}
@@ -333,8 +411,8 @@ func (g *grant) supersede(m *mint, p *policy, now time.Time, r rotation, from *r
 }
 
 func (g *grant) replayAnswer(r rotation) decision {
-	if g.Previous.Asked != strings.Join(r.scopes, " ") {
-		return refused(errInvalidScope("this refresh token was just used with another scope"), "")
+	if g.Previous.Asked != r.asked() {
+		return refused(errInvalidScope("this refresh token was just used with another scope or key"), "")
 	}
 	answer, err := unseal(r.token.sealingKey("answer"), g.Previous.Answer, g.aboutAnswer(g.Previous)...)
 	if err != nil {
@@ -343,17 +421,20 @@ func (g *grant) replayAnswer(r rotation) decision {
 	return decision{answer: answer}
 }
 
-// has reports whether the write that handed out the refresh token with this hash is in
-// the record.
+// has reports whether the write that handed out the token with this hash is in the
+// record.
 func (g *grant) has(mine []byte) bool {
 	is := func(b []byte) bool { return subtle.ConstantTimeCompare(b, mine) == 1 }
+	if slices.ContainsFunc(g.Access, func(s accessSlot) bool { return is(s.MAC) }) {
+		return true
+	}
 	return g.Current != nil && is(g.Current.MAC) || g.Previous != nil && is(g.Previous.MAC) || g.Code != nil && is(g.Code.Winner)
 }
 
-// dropAccess removes one access token (RFC 7009 §2.1).
-func (g *grant) dropAccess(t token) decision {
+// dropAccess removes one access token of a client (RFC 7009 §2.1).
+func (g *grant) dropAccess(t token, client string) decision {
 	for i, s := range g.Access {
-		if t.is(s.MAC) {
+		if t.is(s.MAC) && g.holder(&s) == client {
 			next := g.clone()
 			next.Access = slices.Delete(next.Access, i, i+1)
 			return decision{next: next}
@@ -376,7 +457,7 @@ func (g *grant) findAccess(t token, now time.Time, keys *KeyRing) (*accessSlot, 
 		if !now.Before(s.Expires) {
 			return nil, nil, nil
 		}
-		data, err := unseal(t.sealingKey("wrap"), s.Key, g.about(kindAccess, s.Scopes, s.Expires)...)
+		data, err := unseal(t.sealingKey("wrap"), s.Key, g.aboutAccess(s)...)
 		if err != nil {
 			return nil, nil, err
 		}

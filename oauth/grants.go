@@ -224,7 +224,7 @@ func pause(ctx context.Context) error {
 // if it is not. What this process revoked is refused at once, what another one revoked
 // within five seconds.
 func (s *grants) validate(ctx context.Context, text string) (*verified, error) {
-	t, err := s.mint.parse(kindAccess, text)
+	t, err := s.mint.parseAccess(text)
 	if err != nil {
 		return nil, nil
 	}
@@ -317,15 +317,12 @@ func (s *grants) revokeToken(ctx context.Context, text, client string) error {
 	if t, err := s.mint.parse(kindRefresh, text); err == nil {
 		return s.revoke(ctx, t.id, "revoked by the client", func(g *grant) bool { return g.Client == client })
 	}
-	t, err := s.mint.parse(kindAccess, text)
+	t, err := s.mint.parseAccess(text)
 	if err != nil {
 		return nil
 	}
 	_, _, err = s.change(ctx, t.id, func(g *grant, _ time.Time) decision {
-		if g.Client != client {
-			return decision{}
-		}
-		return g.dropAccess(t)
+		return g.dropAccess(t, client)
 	})
 	return err
 }
@@ -347,6 +344,7 @@ func (s *grants) revoke(ctx context.Context, id, reason string, may func(*grant)
 // indexed is what the index by user says of a grant. It is a hint: the grant decides.
 type indexed struct {
 	Client  string
+	Kind    grantKind `json:",omitzero"`
 	Created time.Time
 	id      string
 }
@@ -359,7 +357,7 @@ func userKey(user string) string {
 // index writes the entry by user. A failure is not the client's: the next refresh
 // writes it again.
 func (s *grants) index(ctx context.Context, g *grant) {
-	value, err := json.Marshal(indexed{Client: g.Client, Created: g.Created})
+	value, err := json.Marshal(indexed{Client: g.Client, Kind: g.Kind, Created: g.Created})
 	if err == nil {
 		_, err = s.records.Put(ctx, userKey(g.User)+g.ID, value, store.AnyRevision, &store.PutOptions{TTL: max(time.Until(g.Ends), time.Second)})
 	}
@@ -424,11 +422,15 @@ func (s *grants) makeRoom(ctx context.Context, g *grant) {
 	}
 	same := map[string]indexed{}
 	for _, e := range entries {
-		if e.Client == g.Client && e.id != g.ID {
+		if e.Client == g.Client && e.Kind == g.Kind && e.id != g.ID {
 			same[e.id] = e
 		}
 	}
-	over := len(same) + 1 - maxGrants
+	bound := maxGrants
+	if g.Kind != "" {
+		bound = maxDirect
+	}
+	over := len(same) + 1 - bound
 	oldest := slices.SortedFunc(maps.Values(same), func(a, b indexed) int { return a.Created.Compare(b.Created) })
 	for i := 0; i < over; i++ {
 		err := s.revoke(ctx, oldest[i].id, "made room for a newer grant", func(o *grant) bool { return o.User == g.User && o.Client == g.Client })

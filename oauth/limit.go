@@ -17,6 +17,9 @@ type Limits struct {
 	// Token bounds requests to /token and /revoke: per second, with a burst of 20 times
 	// that. Zero is 10.
 	Token float64
+	// Introspect bounds requests to /introspect: per second, with a burst of 20 times
+	// that. Zero is 200.
+	Introspect float64
 	// Pages bounds requests to the pages a person sees: per second, with a burst of 20
 	// times that. Zero is 3.
 	Pages float64
@@ -28,8 +31,9 @@ type Limits struct {
 }
 
 type limiter struct {
-	token, pages, register *addressLimit
-	unused                 int
+	token, introspect, pages, register *addressLimit
+
+	unused int
 }
 
 func newLimiter(l Limits) *limiter {
@@ -45,10 +49,11 @@ func newLimiter(l Limits) *limiter {
 	}
 	perMinute := or(l.Register, 5)
 	return &limiter{
-		token:    newAddressLimit(or(l.Token, 10), 20),
-		pages:    newAddressLimit(or(l.Pages, 3), 20),
-		register: newAddressLimit(perMinute/60, 60),
-		unused:   unused,
+		token:      newAddressLimit(or(l.Token, 10), 20),
+		introspect: newAddressLimit(or(l.Introspect, 200), 20),
+		pages:      newAddressLimit(or(l.Pages, 3), 20),
+		register:   newAddressLimit(perMinute/60, 60),
+		unused:     unused,
 	}
 }
 

@@ -1,7 +1,9 @@
 package oauth
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 
 	json "github.com/go-json-experiment/json"
 )
@@ -31,6 +33,12 @@ type authServerMetadata struct {
 	IssInResponse         bool     `json:"authorization_response_iss_parameter_supported"`
 	ClientDocuments       bool     `json:"client_id_metadata_document_supported"`
 	ProtectedResources    []string `json:"protected_resources,omitzero"`
+	KeysURI               string   `json:"jwks_uri,omitzero"`
+	IntrospectionEndpoint string   `json:"introspection_endpoint,omitzero"`
+	IntrospectionMethods  []string `json:"introspection_endpoint_auth_methods_supported,omitzero"`
+	IntrospectionAlgs     []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitzero"`
+	DPoPAlgs              []string `json:"dpop_signing_alg_values_supported,omitzero"`
+	GrantProfiles         []string `json:"authorization_grant_profiles_supported,omitzero"`
 }
 
 func (s *Server) serveAuthServerMetadata(w http.ResponseWriter, r *http.Request) {
@@ -42,15 +50,16 @@ func (s *Server) serveAuthServerMetadata(w http.ResponseWriter, r *http.Request)
 		RevocationEndpoint:    s.url("/revoke"),
 		ResponseTypes:         []string{"code"},
 		ResponseModes:         []string{"query"},
-		GrantTypes:            []string{"authorization_code", "refresh_token"},
+		GrantTypes:            slices.Sorted(maps.Keys(s.tokenGrants)),
 		ChallengeMethods:      []string{"S256"},
 		IssInResponse:         true,
 		ClientDocuments:       s.documents != nil,
 	}
-	if s.documents != nil {
+	if s.documents != nil || s.signingClients() {
 		methods = append(methods, authAssertion)
 		m.TokenAuthAlgs, m.RevocationAuthAlgs = assertionAlgs, assertionAlgs
 	}
+	s.announceExtensions(&m)
 	m.TokenAuthMethods, m.RevocationAuthMethods = methods, methods
 	if !s.provider.NoRegistration {
 		m.RegistrationEndpoint = s.url("/register")
@@ -68,6 +77,36 @@ func (s *Server) serveAuthServerMetadata(w http.ResponseWriter, r *http.Request)
 	serveMetadata(w, r, m)
 }
 
+// signingClients reports whether configured clients sign.
+func (s *Server) signingClients() bool {
+	for _, c := range s.clients {
+		if c.Method == authAssertion {
+			return true
+		}
+	}
+	return false
+}
+
+// announceExtensions names what is configured, and nothing else.
+func (s *Server) announceExtensions(m *authServerMetadata) {
+	if len(s.mint.signed) > 0 {
+		m.KeysURI = s.url("/jwks")
+	}
+	if s.introspects() {
+		m.IntrospectionEndpoint = s.url("/introspect")
+		m.IntrospectionMethods = []string{authBasic, authPost}
+		if s.signingClients() {
+			m.IntrospectionMethods, m.IntrospectionAlgs = append(m.IntrospectionMethods, authAssertion), assertionAlgs
+		}
+	}
+	if s.gate.dpop != nil {
+		m.DPoPAlgs = dpopAlgNames
+	}
+	if len(s.trusted) > 0 {
+		m.GrantProfiles = []string{profileIDJAG}
+	}
+}
+
 // resourceMetadata is the document of RFC 9728 §2.
 type resourceMetadata struct {
 	Resource             string   `json:"resource"`
@@ -75,17 +114,22 @@ type resourceMetadata struct {
 	ScopesSupported      []string `json:"scopes_supported,omitzero"`
 	BearerMethods        []string `json:"bearer_methods_supported"`
 	ResourceName         string   `json:"resource_name,omitzero"`
+	DPoPAlgs             []string `json:"dpop_signing_alg_values_supported,omitzero"`
+	DPoPRequired         bool     `json:"dpop_bound_access_tokens_required,omitzero"`
 }
 
-func (s *Server) serveResourceMetadata(res *resource) http.HandlerFunc {
+func serveResourceMetadata(res *resource, issuer string, d *dpop) http.HandlerFunc {
 	m := resourceMetadata{
 		Resource:             res.id,
-		AuthorizationServers: []string{s.provider.Issuer},
+		AuthorizationServers: []string{issuer},
 		ScopesSupported:      res.names(),
 		BearerMethods:        []string{"header"},
 	}
 	if res.Name != res.id {
 		m.ResourceName = res.Name
+	}
+	if d != nil {
+		m.DPoPAlgs, m.DPoPRequired = dpopAlgNames, res.RequireDPoP
 	}
 	return func(w http.ResponseWriter, r *http.Request) { serveMetadata(w, r, m) }
 }
@@ -118,7 +162,7 @@ func serveMetadata(w http.ResponseWriter, r *http.Request, document any) {
 // allowAnyOrigin is for answers that carry no cookie and read none.
 func allowAnyOrigin(h http.Header) {
 	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, MCP-Protocol-Version")
-	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP, MCP-Protocol-Version")
+	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, DPoP-Nonce")
 	h.Set("Access-Control-Max-Age", "86400")
 }

@@ -77,6 +77,21 @@ type Provider struct {
 	// letters and digits. Changing it ends all grants.
 	TokenPrefix string
 
+	// TokenExchanges allow clients to exchange tokens (RFC 8693). Empty is off.
+	TokenExchanges []TokenExchange
+
+	// TrustedIssuers are identity providers whose word about a person is enough
+	// (enterprise-managed authorization, "ID-JAG"). Empty is off.
+	TrustedIssuers []TrustedIssuer
+
+	// DPoP binds tokens to keys of the clients (RFC 9449). Nil is off.
+	DPoP *DPoP
+
+	// External is asked about access tokens that this server did not issue: those of an
+	// API key table, or of another authorization server. Nil refuses them. It is never
+	// asked about tokens that look like those of this server.
+	External Validator
+
 	// Limits bound what one address may ask for.
 	Limits Limits
 
@@ -118,6 +133,17 @@ type Resource struct {
 	// Require names the scopes that every request needs. A client that asks for no
 	// scopes gets these, or all if there are none.
 	Require []string
+	// Tools names the scopes that single MCP tools need, besides Require. A call without
+	// them is answered with 403 and a challenge that clients act on (step-up), before the
+	// server behind sees it: whichever that is, as the calls are found in the bodies of
+	// requests. All bodies that are sent to the resource have to be JSON then, of at most
+	// 16 MiB, and not encoded. Messages of a WebSocket are no requests; there use
+	// [HasScope].
+	Tools map[string][]string
+	// JWT makes its access tokens JWTs. Nil is opaque ones.
+	JWT *JWT
+	// RequireDPoP refuses tokens that are bound to no key; see [DPoP].
+	RequireDPoP bool
 }
 
 // A Scope is something a person can allow.
@@ -138,17 +164,23 @@ type Server struct {
 	origin   string
 	secure   bool
 
-	resources []*resource
+	resources resourceList
 	clients   map[string]*client
 	documents *documents
-	records   store.Records
-	mint      *mint
-	grants    *grants
-	limits    *limiter
-	pages     *pages
-	log       *slog.Logger
-	next      http.Handler
-	routes    map[string]http.HandlerFunc
+	gate      *gate
+	exchanges map[string]*TokenExchange // by client
+	trusted   map[string]*trusted       // by issuer
+
+	configuredKeys *keySets
+	tokenGrants    map[string]tokenGrant
+	records        store.Records
+	mint           *mint
+	grants         *grants
+	limits         *limiter
+	pages          *pages
+	log            *slog.Logger
+	next           http.Handler
+	routes         map[string]http.HandlerFunc
 }
 
 // resource is a Resource with its defaults.
@@ -164,15 +196,12 @@ type resource struct {
 // browsers (OPTIONS), which never carry a token. Protect fails with
 // [ErrKeyMissing] when the store was written under a key that is not in the ring.
 func (p *Provider) Protect(ctx context.Context, next http.Handler) (*Server, error) {
-	s := &Server{provider: *p, next: next, log: p.Logger}
-	if s.log == nil {
-		s.log = slog.Default()
-	}
+	s := &Server{provider: *p, log: cmpLog(p.Logger)}
 	if next == nil {
-		s.next = http.NotFoundHandler()
+		next = http.NotFoundHandler()
 	}
 	for _, step := range []func() error{
-		s.setIssuer, s.setStore, s.setLifetimes, s.setResources, s.setClients,
+		s.setIssuer, s.setStore, s.setLifetimes, s.setResources, s.setClients, s.setService, s.setIntrospection, s.setExchanges, s.setTrusted,
 	} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("oauth: %w", err)
@@ -182,6 +211,10 @@ func (p *Provider) Protect(ctx context.Context, next http.Handler) (*Server, err
 		return nil, err
 	}
 	s.limits = newLimiter(s.provider.Limits)
+	s.gate = &gate{identify: s.identify, dpop: newDPoP(p.DPoP), origins: p.AllowedOrigins, log: s.log, next: next}
+	if err := s.setSignedTokens(ctx); err != nil {
+		return nil, fmt.Errorf("oauth: %w", err)
+	}
 	var err error
 	if s.pages, err = newPages(s.provider.Style); err != nil {
 		return nil, err
@@ -274,20 +307,37 @@ func (s *Server) setResources() error {
 		list = []Resource{{Path: "/mcp"}}
 	}
 	for _, given := range list {
-		r, err := s.newResource(given)
+		r, err := newResource(s.origin, given)
+		if err == nil && r.RequireDPoP && s.provider.DPoP == nil {
+			err = errors.New("RequireDPoP without DPoP")
+		}
+		if err == nil {
+			err = s.resources.add(r)
+		}
 		if err != nil {
 			return fmt.Errorf("resource %q: %w", cmpOr(given.ID, given.Path), err)
 		}
-		for _, other := range s.resources {
-			if other.id == r.id || r.Path != "" && other.Path == r.Path {
-				return fmt.Errorf("resource %q is there twice", r.id)
-			}
-		}
-		s.resources = append(s.resources, r)
 	}
-	// The longest path first, so that the first match is the closest.
-	slices.SortStableFunc(s.resources, func(a, b *resource) int { return len(b.Path) - len(a.Path) })
+	s.resources.sort()
 	return nil
+}
+
+// resourceList are resources, the longest path first, so that the first match is the
+// closest.
+type resourceList []*resource
+
+func (l *resourceList) add(r *resource) error {
+	for _, other := range *l {
+		if other.id == r.id || r.Path != "" && other.Path == r.Path {
+			return errors.New("it is there twice")
+		}
+	}
+	*l = append(*l, r)
+	return nil
+}
+
+func (l resourceList) sort() {
+	slices.SortStableFunc(l, func(a, b *resource) int { return len(b.Path) - len(a.Path) })
 }
 
 func cmpOr(a, b string) string {
@@ -297,13 +347,13 @@ func cmpOr(a, b string) string {
 	return b
 }
 
-func (s *Server) newResource(given Resource) (*resource, error) {
+func newResource(origin string, given Resource) (*resource, error) {
 	r := &resource{Resource: given, id: given.ID}
 	if r.Path != "" && (path.Clean(r.Path) != r.Path || r.Path[0] != '/') {
 		return nil, fmt.Errorf("path %q: want a plain path that starts with a slash and does not end with one", r.Path)
 	}
 	if r.id == "" {
-		r.id = s.origin + r.Path
+		r.id = origin + r.Path
 	}
 	id, ok := canonicalResource(r.id)
 	if !ok {
@@ -315,7 +365,10 @@ func (s *Server) newResource(given Resource) (*resource, error) {
 	if r.Name == "" {
 		r.Name = r.id
 	}
-	return r, r.checkScopes()
+	if err := r.checkScopes(); err != nil {
+		return nil, err
+	}
+	return r, r.checkTools()
 }
 
 func (r *resource) checkScopes() error {
@@ -384,12 +437,14 @@ func (r *resource) covers(have []string, want string) bool {
 }
 
 // resourceByID finds the resource that a client names (RFC 8707 §2).
-func (s *Server) resourceByID(id string) *resource {
+func (s *Server) resourceByID(id string) *resource { return s.resources.byID(id) }
+
+func (l resourceList) byID(id string) *resource {
 	id, ok := canonicalResource(id)
 	if !ok {
 		return nil
 	}
-	for _, r := range s.resources {
+	for _, r := range l {
 		if r.id == id {
 			return r
 		}
@@ -429,6 +484,7 @@ func (s *Server) url(endpoint string) string { return s.provider.Issuer + endpoi
 
 func (s *Server) route() {
 	base := s.issuer.Path
+	s.tokenGrants = s.grantTypes()
 	s.routes = map[string]http.HandlerFunc{
 		authServerMetadataPath + base: s.serveAuthServerMetadata,
 		base + "/authorize":           s.page(s.authorize, http.MethodGet, http.MethodPost),
@@ -441,10 +497,16 @@ func (s *Server) route() {
 	if !s.provider.NoRegistration {
 		s.routes[base+"/register"] = s.endpoint(s.register, s.limits.register)
 	}
+	if s.introspects() {
+		s.routes[base+"/introspect"] = s.endpoint(s.introspect, s.limits.introspect)
+	}
+	if len(s.mint.signed) > 0 {
+		s.routes[base+"/jwks"] = s.serveKeys
+	}
 	for _, r := range s.resources {
 		u, _ := url.Parse(r.metadata)
 		if r.Path != "" {
-			s.routes[u.Path] = s.serveResourceMetadata(r)
+			s.routes[u.Path] = serveResourceMetadata(r, s.provider.Issuer, s.gate.dpop)
 		}
 	}
 }
@@ -455,24 +517,30 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		own(w, r)
 		return
 	}
-	res, plain := s.protected(r.URL)
+	s.resources.serve(s.gate, w, r)
+}
+
+// serve lets a request through the gate if it is for one of the resources; all others
+// reach the handler behind untouched.
+func (l resourceList) serve(g *gate, w http.ResponseWriter, r *http.Request) {
+	res, plain := l.protected(r.URL)
 	switch {
 	case res == nil:
-		s.next.ServeHTTP(w, r)
+		g.next.ServeHTTP(w, r)
 	case !plain:
 		http.Error(w, "the path is not in its plain form", http.StatusBadRequest)
 	default:
-		s.guard(res, w, r)
+		g.serve(res, w, r)
 	}
 }
 
 // protected finds the resource that a request is for. A path that only some routers
 // would read as one below the resource is not plain, and is refused: what is protected
 // must not depend on how the handler behind reads it.
-func (s *Server) protected(u *url.URL) (res *resource, plain bool) {
+func (l resourceList) protected(u *url.URL) (res *resource, plain bool) {
 	upToNUL, _, _ := strings.Cut(u.Path, "\x00")
 	clean := path.Clean("/" + strings.ReplaceAll(upToNUL, `\`, "/"))
-	for _, r := range s.resources {
+	for _, r := range l {
 		if r.Path == "" || clean != r.Path && !strings.HasPrefix(clean, strings.TrimSuffix(r.Path, "/")+"/") {
 			continue
 		}

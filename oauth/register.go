@@ -31,6 +31,7 @@ type clientMetadata struct {
 	PolicyURI       string   `json:"policy_uri,omitzero"`
 	Scope           string   `json:"scope,omitzero"`
 	ApplicationType string   `json:"application_type,omitzero"`
+	DPoPBound       bool     `json:"dpop_bound_access_tokens,omitzero"`
 }
 
 // registered is the answer of RFC 7591 §3.2.1.
@@ -167,7 +168,7 @@ func (s *Server) countUnused(r *http.Request) error {
 func (s *Server) keepClient(r *http.Request, m *clientMetadata, method string) (*registered, error) {
 	now := time.Now()
 	id := newID()
-	c := client{ID: id, Name: m.ClientName, URI: m.ClientURI, Redirects: m.RedirectURIs, Method: method, Created: now}
+	c := client{ID: id, Name: m.ClientName, URI: m.ClientURI, Redirects: m.RedirectURIs, Method: method, DPoPBound: m.DPoPBound, Created: now}
 	answer := &registered{clientMetadata: *m, IssuedAt: now.Unix()}
 	answer.ClientID = id
 	if m.AuthMethod != authNone {

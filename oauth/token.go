@@ -74,6 +74,8 @@ func (t token) is(stored []byte) bool { return hmac.Equal(t.mac(), stored) }
 type mint struct {
 	prefix string
 	keys   *KeyRing
+	// signed are the resources whose access tokens are JWTs, by their ID.
+	signed map[string]*signedTokens
 }
 
 func (m *mint) issue(k kind, id string) token {

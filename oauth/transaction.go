@@ -58,6 +58,7 @@ type authRequest struct {
 	Redirect   string
 	State      string `json:",omitzero"`
 	Challenge  string
+	Bound      string `json:",omitzero"` // dpop_jkt (RFC 9449 §10)
 	Resource   string
 	Scopes     []string
 }
