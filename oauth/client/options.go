@@ -3,10 +3,16 @@ package client
 import (
 	"context"
 	"crypto"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 // Defaults of Options.
@@ -216,3 +222,125 @@ func (DeviceCode) grant() string        { return "device_code" }
 func (ClientCredentials) grant() string { return "client_credentials" }
 func (WorkloadIdentity) grant() string  { return "workload_identity" }
 func (EnterpriseManaged) grant() string { return "enterprise_managed" }
+
+// reserved are the parameters of an authorization request that the protocol sets.
+var reserved = []string{
+	"response_type", "client_id", "redirect_uri", "state", "code_challenge", "code_challenge_method", "scope", "resource", "dpop_jkt",
+	"response_mode", "request", "request_uri", "nonce",
+}
+
+// check says what is wrong with the options.
+func (o *Options) check() error {
+	return errors.Join(o.checkClient(), o.checkCallback(), o.checkGrant())
+}
+
+func (o *Options) checkClient() error {
+	if o.PrivateKey != nil {
+		if _, err := o.algorithm(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case o.ClientID == "" && !o.ClientSecret.IsZero():
+		return errors.New("ClientSecret without ClientID")
+	case !isPrintable(o.ClientID) || !isPrintable(o.ClientSecret.Reveal()):
+		return errors.New("ClientID and ClientSecret are printable ASCII")
+	case o.AuthMethod != "" && !slices.Contains([]string{authBasic, authPost, authKey, authNone}, o.AuthMethod):
+		return fmt.Errorf("AuthMethod %q is not one of %s, %s, %s, %s", o.AuthMethod, authBasic, authPost, authKey, authNone)
+	case o.AuthMethod == authKey && o.PrivateKey == nil:
+		return errors.New("AuthMethod private_key_jwt without PrivateKey")
+	case o.ClientMetadata["redirect_uris"] != nil:
+		return errors.New("ClientMetadata sets redirect_uris, which the client chooses: see CallbackHost, CallbackPort and CallbackPath")
+	}
+	if _, err := json.Marshal(o.ClientMetadata); err != nil {
+		return fmt.Errorf("ClientMetadata: %w", err)
+	}
+	if o.ClientMetadataURL != "" {
+		u, err := parseURL(o.ClientMetadataURL)
+		if err != nil {
+			return fmt.Errorf("ClientMetadataURL: %w", err)
+		}
+		if u.Scheme != "https" || u.Path == "" || u.Path == "/" {
+			return errors.New("ClientMetadataURL: it must be https and have a path")
+		}
+	}
+	if o.Issuer != "" {
+		if _, err := parseURL(o.Issuer); err != nil {
+			return fmt.Errorf("Issuer: %w", err)
+		}
+	}
+	return nil
+}
+
+func (o *Options) checkCallback() error {
+	switch {
+	case o.CallbackHost != "" && o.CallbackHost != "127.0.0.1" && o.CallbackHost != "localhost":
+		return fmt.Errorf("CallbackHost %q: it is 127.0.0.1 or localhost", o.CallbackHost)
+	case o.CallbackPort < 0 || o.CallbackPort > 65535:
+		return fmt.Errorf("CallbackPort %d", o.CallbackPort)
+	case o.CallbackPath != "" && (!strings.HasPrefix(o.CallbackPath, "/") || strings.ContainsAny(o.CallbackPath, "?#\\ ")):
+		return fmt.Errorf("CallbackPath %q: it is a path, beginning with a slash", o.CallbackPath)
+	}
+	for name := range o.AuthorizeParams {
+		if slices.Contains(reserved, name) {
+			return fmt.Errorf("AuthorizeParams sets %s, which the protocol does", name)
+		}
+	}
+	if o.SuccessURL == "" {
+		return nil
+	}
+	u, err := parseURL(o.SuccessURL)
+	if err != nil {
+		return fmt.Errorf("SuccessURL: %w", err)
+	}
+	if u.Scheme != "https" && !isLoopbackHost(u.Hostname()) || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("SuccessURL: it must be https, or on loopback, without query and fragment")
+	}
+	return nil
+}
+
+func (o *Options) checkGrant() error {
+	if o.TokenEndpoint != "" {
+		if _, err := parseURL(o.TokenEndpoint); err != nil {
+			return fmt.Errorf("TokenEndpoint: %w", err)
+		}
+		if o.ClientID == "" {
+			return errors.New("TokenEndpoint without ClientID")
+		}
+	}
+	switch grant := o.Grant.(type) {
+	case nil, DeviceCode:
+		if o.TokenEndpoint != "" {
+			return errors.New("TokenEndpoint is for grants without a person: they need other endpoints too")
+		}
+		return nil
+	case ClientCredentials:
+		if o.ClientSecret.IsZero() && o.PrivateKey == nil {
+			return errors.New("the client credentials grant needs a ClientSecret or a PrivateKey")
+		}
+	case WorkloadIdentity:
+		if grant.Assertion == nil {
+			return errors.New("WorkloadIdentity without Assertion")
+		}
+	case EnterpriseManaged:
+		if grant.Subject == nil || grant.ClientID == "" {
+			return errors.New("EnterpriseManaged without Subject or ClientID")
+		}
+		if _, err := parseURL(grant.TokenEndpoint); err != nil {
+			return fmt.Errorf("EnterpriseManaged: TokenEndpoint: %w", err)
+		}
+	default:
+		return fmt.Errorf("there is no grant %T", grant)
+	}
+	if o.ClientID == "" && o.ClientMetadataURL == "" {
+		return errors.New("this grant needs a ClientID")
+	}
+	return nil
+}
+
+func (o *Options) signInTimeout() time.Duration {
+	if o.SignInTimeout > 0 {
+		return o.SignInTimeout
+	}
+	return DefaultSignInTimeout
+}

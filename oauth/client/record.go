@@ -70,6 +70,12 @@ type serverRecord struct {
 	issuer   string
 	resource string
 	clientID string
+	// Of a client that was registered by this program, or taken over; of a configured one
+	// the secret stays where it is configured.
+	dynamic      bool
+	clientSecret Secret
+	clientMethod string
+
 	token    string // endpoint
 	revoke   string // endpoint; may be empty
 	methods  []string
@@ -100,6 +106,9 @@ type serverFile struct {
 	Issuer    string    `json:"issuer,omitempty"`
 	Resource  string    `json:"resource,omitempty"`
 	ClientID  string    `json:"client_id,omitempty"`
+	Dynamic   bool      `json:"dynamic,omitempty"`
+	Secret    string    `json:"client_secret,omitempty"`
+	Method    string    `json:"client_auth_method,omitempty"`
 	Token     string    `json:"token_endpoint,omitempty"`
 	Revoke    string    `json:"revocation_endpoint,omitempty"`
 	Methods   []string  `json:"auth_methods,omitempty"`
@@ -121,6 +130,7 @@ type serverFile struct {
 func (r *serverRecord) encode() ([]byte, error) {
 	file := serverFile{
 		Version: recordVersion, Server: r.server, Issuer: r.issuer, Resource: r.resource, ClientID: r.clientID,
+		Dynamic: r.dynamic, Secret: r.clientSecret.Reveal(), Method: r.clientMethod,
 		Token: r.token, Revoke: r.revoke, Methods: r.methods, Imported: r.imported, FailedAt: r.failure.at, Failure: r.failure.text,
 	}
 	if t := r.tokens; t != nil {
@@ -149,6 +159,7 @@ func decodeServer(content []byte) (*serverRecord, error) {
 	}
 	r := &serverRecord{
 		server: file.Server, issuer: file.Issuer, resource: file.Resource, clientID: file.ClientID,
+		dynamic: file.Dynamic, clientSecret: NewSecret(file.Secret), clientMethod: file.Method,
 		token: file.Token, revoke: file.Revoke, methods: file.Methods, imported: file.Imported,
 		failure: failure{at: file.FailedAt, text: file.Failure},
 	}
