@@ -29,6 +29,7 @@ e2e/node_modules/.installed: e2e/package.json e2e/package-lock.json
 # The figures of the README, printed by the machine it runs on.
 bench:
 	cd bench && go run . -mem
+	cd bench && go run ./state -counter -sleepers 1000000
 
 generate:
 	go generate ./...
@@ -38,6 +39,7 @@ generate:
 long: fuzz crash
 	mkdir -p docs/evidence
 	cd bench && go run . -mem -gate | tee ../docs/evidence/bench.txt
+	cd bench && go run ./state -counter -sleepers 1000000 -gate | tee ../docs/evidence/bench-state.txt
 
 fuzz:
 	mkdir -p docs/evidence

@@ -37,10 +37,9 @@ type index struct {
 	tail logTail
 }
 
-// indexDue is how many changes may pass before the next index.
-func (s *Store) indexDue() int {
-	return max(s.opts.IndexEvery, (s.records.Len()+len(s.objects))/4)
-}
+// indexDue is how many changes may pass before the next index is begun: fewer than it may
+// lag behind, since changes go on while it is written.
+func (s *Store) indexDue() int { return max(1, s.opts.IndexEvery*3/4) }
 
 // indexWriter encodes into a file.
 type indexWriter struct {
