@@ -2,70 +2,104 @@ package main
 
 import (
 	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
-	"net/url"
+	"os"
+	"strings"
 
-	"github.com/modelcontextprotocol/go-sdk/auth"
+	"github.com/causeway-mcp/causeway/oauth/client"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-	"github.com/modelcontextprotocol/go-sdk/oauthex"
 )
 
-const (
-	// callback is only compared by the mock authorization servers: nothing
-	// listens there, because consent reads the redirect instead of following it.
-	callback = "http://localhost:3000/callback"
-	// clientMetadata is the client's name where client ID metadata documents
-	// are supported; the suite knows it and fetches nothing.
-	clientMetadata = "https://conformance-test.local/client-metadata.json"
-)
+// clientMetadata is the client's name where client ID metadata documents
+// are supported; the suite knows it and fetches nothing.
+const clientMetadata = "https://conformance-test.local/client-metadata.json"
 
-// playAuthorized does what a signed-in client does, with the SDK's own
-// authorization code flow.
+// playAuthorized does what a signed-in client does: oauth/client below the
+// SDK's transport.
 func (j job) playAuthorized(ctx context.Context) error {
-	handler, err := auth.NewAuthorizationCodeHandler(j.authorization())
+	options, err := j.authorization()
 	if err != nil {
-		return fmt.Errorf("setting up authorization: %w", err)
+		return err
 	}
-	transport := &mcp.StreamableClientTransport{Endpoint: j.url, OAuthHandler: handler}
+	signIn, err := client.New(options)
+	if err != nil {
+		return err
+	}
+	defer signIn.Close()
+	signedIn, err := signIn.Transport(j.url, nil)
+	if err != nil {
+		return err
+	}
+	transport := &mcp.StreamableClientTransport{Endpoint: j.url, HTTPClient: &http.Client{Transport: signedIn}}
 	return j.playOver(ctx, transport, nil, call("test-tool", map[string]any{}))
 }
 
-func (j job) authorization() *auth.AuthorizationCodeHandlerConfig {
-	config := &auth.AuthorizationCodeHandlerConfig{
-		RedirectURL:                    callback,
-		AuthorizationCodeFetcher:       consent,
-		ClientIDMetadataDocumentConfig: &auth.ClientIDMetadataDocumentConfig{URL: clientMetadata},
-		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{
-			Metadata: &oauthex.ClientRegistrationMetadata{RedirectURIs: []string{callback}},
-		},
+// authorization is how the scenario wants the client to sign in.
+func (j job) authorization() (client.Options, error) {
+	options := client.Options{
+		Store: client.Memory(), Open: consent, ImportFrom: client.NoImport, ClientMetadataURL: clientMetadata,
+		Logger:   slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		ClientID: j.given.ClientID, ClientSecret: client.NewSecret(j.given.ClientSecret),
 	}
-	if j.given.ClientID != "" && j.given.ClientSecret != "" {
-		config.PreregisteredClient = &oauthex.ClientCredentials{
-			ClientID:         j.given.ClientID,
-			ClientSecretAuth: &oauthex.ClientSecretAuth{ClientSecret: j.given.ClientSecret},
+	switch {
+	case strings.HasPrefix(j.scenario, "auth/client-credentials-"):
+		options.Grant = client.ClientCredentials{}
+		if j.given.PrivateKey != "" {
+			key, err := privateKey(j.given.PrivateKey)
+			if err != nil {
+				return options, err
+			}
+			options.PrivateKey, options.Algorithm = key, j.given.Algorithm
+		}
+	case j.scenario == "auth/wif-jwt-bearer":
+		options.Grant = client.WorkloadIdentity{Assertion: func(context.Context, string) (client.Secret, error) {
+			return client.NewSecret(j.given.ValidJWT), nil
+		}}
+	case j.scenario == "auth/enterprise-managed-authorization":
+		options.Grant = client.EnterpriseManaged{
+			TokenEndpoint: j.given.ProviderTokens, ClientID: j.given.ProviderClientID,
+			Subject: func(context.Context) (client.Secret, error) { return client.NewSecret(j.given.IDToken), nil },
 		}
 	}
-	return config
+	return options, nil
+}
+
+func privateKey(text string) (crypto.Signer, error) {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return nil, errors.New("the private key is not PEM")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading the private key: %w", err)
+	}
+	key, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("a %T cannot sign", parsed)
+	}
+	return key, nil
 }
 
 // consent stands for the person at a browser: the mock servers answer the
-// authorization request with the redirect that would follow a consent.
-func consent(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, args.URL, nil)
+// authorization request with the redirect that would follow a consent, and the
+// browser follows it to the client's callback.
+func consent(ctx context.Context, address string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, fmt.Errorf("building the authorization request: %w", err)
+		return fmt.Errorf("building the authorization request: %w", err)
 	}
-	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	response, err := browser.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("asking for authorization: %w", err)
+		return fmt.Errorf("asking for authorization: %w", err)
 	}
 	defer response.Body.Close()
-	location, err := url.Parse(response.Header.Get("Location"))
-	if err != nil {
-		return nil, fmt.Errorf("reading where authorization redirects to: %w", err)
-	}
-	answer := location.Query()
-	return &auth.AuthorizationResult{Code: answer.Get("code"), State: answer.Get("state"), Iss: answer.Get("iss")}, nil
+	_, err = io.Copy(io.Discard, response.Body)
+	return err
 }

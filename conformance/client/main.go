@@ -1,5 +1,6 @@
 // Command client is the fixture client that the official MCP conformance suite
-// drives against its mock servers: a program on the go-sdk's client.
+// drives against its mock servers: a program on the go-sdk's client that signs in
+// with oauth/client.
 //
 // The suite starts it once for each scenario, with the URL of the mock server
 // as the last argument and these environment variables:
@@ -50,6 +51,14 @@ type given struct {
 	} `json:"toolCalls"`
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`
+	PrivateKey   string `json:"private_key_pem"`
+	Algorithm    string `json:"signing_algorithm"`
+	ValidJWT     string `json:"valid_jwt"` // of a workload
+
+	// Of the company's identity provider.
+	ProviderClientID string `json:"idp_client_id"`
+	ProviderTokens   string `json:"idp_token_endpoint"`
+	IDToken          string `json:"idp_id_token"`
 }
 
 // readJob reads the job from the command line and the environment.

@@ -40,6 +40,7 @@ var clientSets = []set{
 	{mode: "client", args: []string{"--requirements", "2026-07-28"}, size: 32},
 	{mode: "client", args: []string{"--suite", "all", "--spec-version", "2025-06-18"}, size: 5},
 	{mode: "client", args: []string{"--suite", "backcompat", "--spec-version", "2025-03-26"}, size: 2},
+	{mode: "client", args: []string{"--suite", "extensions"}, size: 6},
 }
 
 func (s set) String() string { return s.mode + " " + strings.Join(s.args, " ") }
