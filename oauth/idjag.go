@@ -157,6 +157,9 @@ func errBadIdentity() *wireError { return errInvalidGrant("the assertion is not 
 // grantAsserted answers a token request with an assertion of a trusted issuer (RFC 7523
 // §2.1).
 func (s *Server) grantAsserted(r *http.Request, c *client, f form, bound string) ([]byte, error) {
+	if c.public() {
+		return nil, errUnauthorizedClient("a client without a secret or a key may not bring assertions")
+	}
 	if f.get("assertion") == "" {
 		return nil, errInvalidRequest("assertion is missing")
 	}
