@@ -278,6 +278,16 @@ func userOf(r *http.Request) string {
 	return ""
 }
 
+// clientOf is the client that a request's token was given to, "" where sign-in says of
+// none (the claim of RFC 9068 §2.2 and RFC 7662 §2.2).
+func clientOf(ctx context.Context) string {
+	if t := auth.TokenInfoFromContext(ctx); t != nil {
+		client, _ := t.Extra["client_id"].(string)
+		return client
+	}
+	return ""
+}
+
 func extraOf(r *http.Request) *mcp.RequestExtra {
 	return &mcp.RequestExtra{TokenInfo: auth.TokenInfoFromContext(r.Context()), Header: r.Header}
 }

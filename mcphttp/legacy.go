@@ -230,7 +230,7 @@ func (h *Handler) initialize(ctx context.Context, host *host, id, user string, m
 		body, err = c.encode(res)
 	}
 	if init, ok := res.(*mcp.InitializeResult); err == nil && ok {
-		rec := sessionRecord{Server: host.name, Version: init.ProtocolVersion, User: user, Initialize: append([]byte(nil), msg.Params...)}
+		rec := sessionRecord{Server: host.name, Version: init.ProtocolVersion, User: user, Client: clientOf(ctx), Initialize: append([]byte(nil), msg.Params...)}
 		if l != nil {
 			s = &session{id: id, h: h, host: host, ss: ss, rec: rec, transient: true, link: l}
 			s.touch()

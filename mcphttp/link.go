@@ -25,6 +25,7 @@ type link struct {
 	h      *Handler
 	host   *host
 	user   string
+	client string
 	extra  *mcp.RequestExtra
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -71,7 +72,7 @@ func (ls *links) remove(l *link) {
 }
 
 func (h *Handler) newLink(ctx context.Context, r *http.Request, host *host) *link {
-	l := &link{id: newSessionID(userOf(r)), h: h, host: host, user: userOf(r), extra: extraOf(r), out: h.newQueue()}
+	l := &link{id: newSessionID(userOf(r)), h: h, host: host, user: userOf(r), client: clientOf(r.Context()), extra: extraOf(r), out: h.newQueue()}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
 	h.links.add(l)
 	return l
@@ -439,7 +440,7 @@ func ownPath(r *http.Request) string {
 
 func (h *Handler) servePostToLink(w http.ResponseWriter, r *http.Request, host *host) {
 	l := h.links.find(r.URL.Query().Get(linkParam))
-	if l == nil || l.host != host || l.user != userOf(r) {
+	if l == nil || l.host != host || l.user != userOf(r) || l.client != clientOf(r.Context()) {
 		writeError(w, http.StatusNotFound, nil, wireError(sdkrpc.CodeInvalidRequest, "no such stream: it has ended, or is not yours; open a new one with GET"))
 		return
 	}

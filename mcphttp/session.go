@@ -29,6 +29,8 @@ type sessionRecord struct {
 	Version string `json:"v"`
 	// User is the user that opened it, by auth.TokenInfo's UserID; "" is nobody.
 	User string `json:"u,omitempty"`
+	// Client is the client whose token opened it, where sign-in says so.
+	Client string `json:"c,omitempty"`
 	// Initialize is the params of initialize as the client sent them.
 	Initialize json.RawMessage `json:"i"`
 	// Initialized: the client has confirmed.
@@ -176,9 +178,9 @@ var (
 	errTooManySessions = errors.New("too many sessions")
 )
 
-// openSession finds the session of a request, which must release it. Another
-// user's session, an expired one and one that never was all look the same:
-// errNoSession.
+// openSession finds the session of a request, which must release it. The session of
+// another user or of another client of the same user, an expired one and one that
+// never was all look the same: errNoSession.
 func (h *Handler) openSession(ctx context.Context, host *host, id, user string) (*session, error) {
 	key := sessionKey(id)
 	if key == "" {
@@ -204,7 +206,7 @@ func (h *Handler) openSession(ctx context.Context, host *host, id, user string) 
 		s.release()
 		return nil, err
 	}
-	if s.user() != user || s.h != h || s.rec.Server != host.name {
+	if !s.belongsTo(user, clientOf(ctx)) || s.h != h || s.rec.Server != host.name {
 		s.release()
 		return nil, errNoSession
 	}
@@ -277,6 +279,12 @@ func (s *session) user() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.rec.User
+}
+
+func (s *session) belongsTo(user, client string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rec.User == user && s.rec.Client == client
 }
 
 func (s *session) version() string {
