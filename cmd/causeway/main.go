@@ -1,6 +1,7 @@
 // Causeway serves, and helps to run, remote MCP servers.
 //
 //	causeway demo      a server worth trying, on http://127.0.0.1:8787/mcp
+//	causeway connect   a remote server for hosts that start local ones only
 //	causeway data      what is stored: look at it, check it, take it along
 //	causeway version   what this is
 //	causeway help      what else there is
@@ -24,6 +25,7 @@ const usage = `Causeway builds and serves remote MCP servers.
 Usage: causeway COMMAND [flags]
 
   demo      serve something worth trying on http://127.0.0.1:8787/mcp
+  connect   stand on stdio for a remote server, in place of mcp-remote
   data      list, inspect, export, import, verify or compact stored data
   version   print the version
   help      print this; "causeway COMMAND -h" lists the flags of a command
@@ -60,6 +62,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	switch command {
 	case "demo":
 		return runDemo(ctx, args, stdout, stderr)
+	case "connect":
+		return runConnect(ctx, args, os.Stdin, stdout, stderr)
 	case "data":
 		return runData(ctx, args, os.Stdin, stdout, stderr)
 	case "version", "-version", "--version":

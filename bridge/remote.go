@@ -1,0 +1,466 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/causeway-mcp/causeway/internal/jsonrpc"
+	"github.com/causeway-mcp/causeway/internal/paramheader"
+)
+
+// A remote is one of the servers behind the bridge. It connects when the host introduces
+// itself, and again whenever that is necessary.
+type remote struct {
+	b       *Bridge
+	server  Server
+	name    string // the prefix of its tools; empty if it is the only server
+	w       *wire
+	log     logger
+	tools   toolIndex
+	asking  chan struct{} // room for requests of the server that wait for the host
+	guessed atomic.Bool   // the host was told capabilities that nobody had read
+	asked   sync.Map      // IDKey of such a request to its context.CancelCauseFunc
+
+	mu     sync.Mutex
+	intro  *intro
+	now    *attempt
+	level  []byte         // raw; what the host set last
+	subs   map[string]int // resources the host subscribed to, and how often
+	watch  watch
+	parked parking
+}
+
+// An intro is how the host introduced itself.
+type intro struct {
+	modern  bool
+	version string // that an old host asked for
+	id      []byte
+	line    []byte // of initialize
+	info    []byte
+	caps    []byte
+}
+
+// An attempt to connect. Its fields may be read when done is closed.
+type attempt struct {
+	done  chan struct{}
+	link  link
+	err   error
+	ended time.Time
+	stop  context.CancelFunc
+}
+
+func newRemote(b *Bridge, s Server) (*remote, error) {
+	w, err := newWire(s, &b.opts)
+	if err != nil {
+		return nil, err
+	}
+	return &remote{b: b, server: s, w: w, log: b.log, asking: make(chan struct{}, mostAsks)}, nil
+}
+
+// start connects on behalf of a host that introduces itself, anew if it did so before.
+func (r *remote) start(in *intro) *attempt {
+	r.mu.Lock()
+	old := r.now
+	r.intro = in
+	a := r.connect()
+	r.mu.Unlock()
+	r.drop(old)
+	return a
+}
+
+// connect starts an attempt; r.mu is held.
+func (r *remote) connect() *attempt {
+	ctx, stop := context.WithCancel(r.b.life)
+	a := &attempt{done: make(chan struct{}), stop: stop}
+	r.now = a
+	in := r.intro
+	r.b.work.Go(func() {
+		l, err := r.dial(ctx, in)
+		a.link, a.err, a.ended = l, err, time.Now()
+		close(a.done)
+		if err != nil {
+			if ctx.Err() == nil {
+				r.log.Warn("connecting failed", "server", r.w.url.Host, "error", err)
+			}
+			return
+		}
+		r.connected(a, l)
+	})
+	return a
+}
+
+// drop ends an attempt that another took the place of.
+func (r *remote) drop(a *attempt) {
+	if a == nil {
+		return
+	}
+	a.stop()
+	r.b.work.Go(func() {
+		<-a.done
+		if a.link != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.b.life), closeTime)
+			defer cancel()
+			a.link.close(ctx)
+		}
+	})
+}
+
+// connected brings a new link to where the host believes it is.
+func (r *remote) connected(a *attempt, l link) {
+	r.mu.Lock()
+	current := r.now == a
+	level, subs := r.level, make([]string, 0, len(r.subs))
+	for uri := range r.subs {
+		subs = append(subs, uri)
+	}
+	r.mu.Unlock()
+	if !current {
+		return
+	}
+	if s, ok := l.(*session); ok {
+		s.listen()
+	}
+	if l.modern() {
+		r.rewatch(l)
+		return
+	}
+	ctx := r.b.life
+	if level != nil {
+		l.call(ctx, newOutgoing(r.b.nextID(), "logging/setLevel", with(nil, pair{"level", level}), nil))
+	}
+	for _, uri := range subs {
+		l.call(ctx, newOutgoing(r.b.nextID(), "resources/subscribe", with(nil, pair{"uri", quoted(uri)}), nil))
+	}
+}
+
+// lost is called by a link whose session is over: the next request opens another.
+func (r *remote) lost(l link) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.is(l) && r.b.life.Err() == nil {
+		r.log.Info("the session is over; opening another", "server", r.w.url.Host)
+		r.now.stop()
+		r.tools.forget()
+		r.connect()
+	}
+}
+
+// is reports whether l is the link in use; r.mu is held.
+func (r *remote) is(l link) bool {
+	if r.now == nil {
+		return false
+	}
+	select {
+	case <-r.now.done:
+		return r.now.link == l
+	default:
+		return false
+	}
+}
+
+// retryAfterFailure is how long a failed attempt answers for those that follow.
+const retryAfterFailure = time.Second
+
+// open returns the link, waiting for it as long as ctx allows. A failed attempt is
+// repeated by whoever comes next.
+func (r *remote) open(ctx context.Context) (link, error) {
+	r.mu.Lock()
+	a := r.now
+	if a == nil {
+		r.mu.Unlock()
+		return nil, refusal(jsonrpc.CodeInvalidRequest, "the first request must be initialize or server/discover")
+	}
+	select {
+	case <-a.done:
+		if a.err != nil && time.Since(a.ended) > retryAfterFailure {
+			a = r.connect()
+		}
+	default:
+	}
+	r.mu.Unlock()
+	select {
+	case <-a.done:
+		return a.link, a.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// close ends the link within the time of ctx.
+func (r *remote) close(ctx context.Context) {
+	r.mu.Lock()
+	a := r.now
+	r.mu.Unlock()
+	if a == nil {
+		return
+	}
+	a.stop()
+	select {
+	case <-a.done:
+		if a.link != nil {
+			a.link.close(ctx)
+		}
+	case <-ctx.Done():
+	}
+}
+
+// handle answers a request of the host.
+func (r *remote) handle(c *call) {
+	line, err := r.answer(c.ctx, c)
+	switch {
+	case err != nil:
+		c.fail(err)
+	case line != nil:
+		c.answer(line)
+	}
+}
+
+// answer returns the response to c, or nil if it was given already.
+func (r *remote) answer(ctx context.Context, c *call) ([]byte, error) {
+	l, err := r.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.permit(ctx, l, c); err != nil {
+		return nil, err
+	}
+	for again := false; ; again = true {
+		line, err := r.exchange(ctx, l, c)
+		if err == nil || again || ctx.Err() != nil {
+			return line, err
+		}
+		if l, err = r.remedy(ctx, l, c, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// exchange is one try to have a server answer a request, in the eras of both.
+func (r *remote) exchange(ctx context.Context, l link, c *call) ([]byte, error) {
+	var d delivery
+	var err error
+	switch {
+	case l.modern() && c.modern:
+		d, err = r.callModern(ctx, l, c)
+	case l.modern():
+		if line, done, err := r.standIn(ctx, l, c); done {
+			return line, err
+		}
+		d, err = r.rounds(ctx, l, c)
+	case c.modern:
+		return r.parkable(ctx, l, c)
+	default:
+		d, err = l.call(ctx, outgoing{c.id, c.method, c.params, c.line, c})
+		if err == nil && d.msg.Error == nil {
+			r.remember(c)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.finish(l, c, d)
+}
+
+// remember keeps what an old host set at its session, for the next one.
+func (r *remote) remember(c *call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	uri, _ := jsonrpc.String(c.p.URI)
+	switch c.method {
+	case "logging/setLevel":
+		r.level = c.p.Level
+	case "resources/subscribe":
+		if r.subs == nil {
+			r.subs = map[string]int{}
+		}
+		if len(r.subs) < mostSubscriptions {
+			r.subs[uri] = 1
+		}
+	case "resources/unsubscribe":
+		delete(r.subs, uri)
+	}
+}
+
+func (r *remote) callModern(ctx context.Context, l link, c *call) (delivery, error) {
+	return l.call(ctx, outgoing{c.id, c.method, c.params, c.line, c})
+}
+
+// finish is the answer as the host gets it: the server's own bytes wherever nothing has
+// to be added or taken away.
+func (r *remote) finish(l link, c *call, d delivery) ([]byte, error) {
+	if d.msg.Error != nil {
+		if line := r.excuse(c, d); line != nil {
+			return line, nil
+		}
+		if jsonrpc.IDKey(d.msg.ID) == jsonrpc.IDKey(c.id) {
+			return d.raw, nil
+		}
+		return appendErrorRaw(nil, c.id, d.msg.Error), nil
+	}
+	result := d.msg.Result
+	if c.method == "tools/list" {
+		var err error
+		if result, err = r.listed(l, c, result); err != nil {
+			return nil, err
+		}
+	}
+	if jsonrpc.IDKey(d.msg.ID) == jsonrpc.IDKey(c.id) && len(result) == len(d.msg.Result) {
+		return d.raw, nil
+	}
+	return jsonrpc.AppendResult(nil, c.id, result), nil
+}
+
+// excuse turns the refusal of a list into an empty one where the host asked only because
+// the bridge had guessed that there would be one.
+func (r *remote) excuse(c *call, d delivery) []byte {
+	e, err := jsonrpc.ParseErrorObject(d.msg.Error)
+	if err != nil || e.Code != jsonrpc.CodeMethodNotFound || !r.guessed.Load() {
+		return nil
+	}
+	name := map[string]string{"tools/list": "tools", "prompts/list": "prompts", "resources/list": "resources",
+		"resources/templates/list": "resourceTemplates"}[c.method]
+	if name == "" {
+		return nil
+	}
+	result := with(nil, pair{name, []byte("[]")})
+	if c.modern {
+		result = completed(c.method, result)
+	}
+	return jsonrpc.AppendResult(nil, c.id, result)
+}
+
+// listed takes from a page of tools those that the host must not see.
+func (r *remote) listed(l link, c *call, result []byte) ([]byte, error) {
+	if c.p.Cursor == nil {
+		r.tools.forget()
+	}
+	filter := &r.b.filter
+	out, err := r.tools.listed(result, func(name string, t tool) bool {
+		if t.invalid != nil && l.modern() {
+			r.log.Warn("a tool is left out: its x-mcp-header is against the specification", "tool", clip(name, 100), "error", t.invalid)
+			return false
+		}
+		return filter.named(r.name, name) && (!filter.readOnly || t.readOnly)
+	})
+	if err != nil && !filter.any() {
+		return result, nil // it passes as it is, for the host to judge
+	}
+	return out, err
+}
+
+// permit refuses calls of tools that the host must not see.
+func (r *remote) permit(ctx context.Context, l link, c *call) error {
+	filter := &r.b.filter
+	if c.method != "tools/call" || !filter.any() {
+		return nil
+	}
+	name, _ := jsonrpc.String(c.p.Name)
+	hidden := refusal(jsonrpc.CodeInvalidParams, fmt.Sprintf("unknown tool %q: it is hidden by a flag of causeway connect", clip(name, 100)))
+	if !filter.named(r.name, name) {
+		return hidden
+	}
+	if filter.readOnly {
+		t, err := r.tool(ctx, l, name)
+		if err != nil {
+			return err
+		}
+		if !t.readOnly {
+			return hidden
+		}
+	}
+	return nil
+}
+
+// remedy says with what link a failed request may be sent once more, or why not.
+func (r *remote) remedy(ctx context.Context, l link, c *call, failed error) (link, error) {
+	var f *failure
+	var lost *lostAnswer
+	switch {
+	case l.modern() && c.method == "tools/call" && isHeaderMismatch(failed):
+		r.tools.forget() // the schema that names the headers may have changed
+		return l, nil
+	case !l.modern() && sessionOver(failed) && hasSession(l):
+		l.(*session).isOver()
+		return r.open(ctx)
+	case errors.As(failed, &f) && f.retryAfter >= 0 && f.retryAfter <= longestWait && f.unsent:
+		return l, sleep(ctx, f.retryAfter)
+	case unsent(failed):
+		return l, r.awaitReturn(ctx, l, failed)
+	case errors.As(failed, &lost) || errors.As(failed, &f) && f.status == 0:
+		if !c.safe() && !r.mayResend(c) {
+			return nil, fmt.Errorf("%w; whether the server did what it was asked is not known", failed)
+		}
+		if err := sleep(ctx, time.Second/4); err != nil {
+			return nil, err
+		}
+		return r.open(ctx)
+	}
+	return nil, failed
+}
+
+// longestWait is the longest Retry-After that is waited for on behalf of a request.
+const longestWait = 30 * time.Second
+
+// awaitReturn waits for a server that cannot be reached, as when it is being started anew.
+func (r *remote) awaitReturn(ctx context.Context, l link, failed error) error {
+	b := backoff{}
+	for deadline := time.Now().Add(r.b.opts.ReconnectTime); time.Now().Before(deadline); {
+		if err := sleep(ctx, b.next()); err != nil {
+			return err
+		}
+		req, err := r.w.request(ctx, http.MethodOptions, r.w.url, nil)
+		if err != nil {
+			return failed
+		}
+		resp, err := r.w.do(req)
+		if err == nil {
+			resp.Body.Close()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return failed
+}
+
+func hasSession(l link) bool {
+	s, ok := l.(*session)
+	return ok && s.id != ""
+}
+
+func isHeaderMismatch(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.answer != nil && f.answer.Code == codeHeaderMismatch
+}
+
+// The codes of 2026-07-28 that the bridge has to know.
+const (
+	codeHeaderMismatch     = -32020
+	codeUnsupportedVersion = -32022
+	codeOldNotFound        = -32002
+	codeURLElicitation     = -32042
+)
+
+// mayResend reports whether a tool says of itself that a second call does no harm.
+func (r *remote) mayResend(c *call) bool {
+	name, _ := jsonrpc.String(c.p.Name)
+	t, _, _ := r.tools.get(name)
+	return c.method == "tools/call" && t.resending
+}
+
+// mirrored is what the link asks for the headers of a call.
+func (r *remote) mirrored(l link) func(context.Context, string) []paramheader.Binding {
+	return func(ctx context.Context, name string) []paramheader.Binding {
+		t, err := r.tool(ctx, l, name)
+		if err != nil {
+			r.log.Debug("the tools could not be listed", "error", err)
+		}
+		return t.mirrored
+	}
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/causeway-mcp/causeway/bridge"
+	"github.com/causeway-mcp/causeway/oauth/client"
+)
+
+// runConnect is a host's stdio server that stands for remote ones.
+func runConnect(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	set, err := parseConnect(args, stderr)
+	if err != nil {
+		return err
+	}
+	if set.version {
+		fmt.Fprintf(stdout, "causeway %s\n", version())
+		return nil
+	}
+	small()
+	signIn, err := client.New(set.signIn)
+	if err != nil {
+		return fmt.Errorf("setting up the sign-in: %w", err)
+	}
+	defer signIn.Close()
+	if err := set.wire(signIn); err != nil {
+		return err
+	}
+	b, err := bridge.New(set.bridge)
+	if err != nil {
+		return err
+	}
+	return b.Run(ctx, stdin, stdout)
+}
+
+// small keeps a process small that a host may start many times: it holds on to little
+// more than the messages that are on their way.
+func small() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+}
+
+// wire gives every server a transport that signs in.
+func (s *connectSettings) wire(signIn *client.Client) error {
+	base := bridge.NewTransport(s.transport)
+	for i := range s.bridge.Servers {
+		t, err := signIn.Transport(s.bridge.Servers[i].URL, base)
+		if err != nil {
+			return err
+		}
+		s.bridge.Servers[i].Transport = t
+	}
+	if s.cookies {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			return err
+		}
+		s.bridge.Jar = jar
+	}
+	return nil
+}
+
+// connectSettings are what the flags of connect come to.
+type connectSettings struct {
+	bridge    bridge.Options
+	transport bridge.TransportOptions
+	signIn    client.Options
+	cookies   bool
+	version   bool
+}
+
+// explained is a mistake on the command line, said in one line.
+func explained(stderr io.Writer, format string, args ...any) error {
+	fmt.Fprintf(stderr, "causeway connect: %s\n", fmt.Sprintf(format, args...))
+	return errUsage
+}
+
+func (f *connectFlags) settings(stderr io.Writer) (*connectSettings, error) {
+	log := f.logger(stderr)
+	header, err := f.headers(log)
+	if err != nil {
+		return nil, err
+	}
+	s := &connectSettings{cookies: !f.disableCookies, version: f.version}
+	for _, server := range f.servers {
+		s.bridge.Servers = append(s.bridge.Servers, bridge.Server{URL: server.url, Name: server.name, Header: header})
+	}
+	s.bridge.Logger = log
+	s.bridge.AllowHTTP = f.allowHTTP
+	s.bridge.AllowTools, s.bridge.IgnoreTools, s.bridge.ReadOnly = f.allowTools, f.ignoreTools, f.readOnly
+	if s.bridge.Protocol, err = protocolOf(f.protocol); err != nil {
+		return nil, err
+	}
+	if s.bridge.TransportOrder, err = transportOf(f.transport); err != nil {
+		return nil, err
+	}
+	if f.keepAlive || f.pingIntervalSet {
+		s.bridge.PingInterval = time.Duration(f.pingInterval) * time.Second
+	}
+	s.bridge.IdleTimeout = seconds(f.bodyTimeout)
+	if dir, err := os.UserCacheDir(); err == nil {
+		s.bridge.CacheDir = filepath.Join(dir, "causeway", "connect")
+	}
+	s.transport = bridge.TransportOptions{Proxy: f.enableProxy, IPv4: f.ipv4,
+		ConnectTimeout: seconds(f.connectTimeout), HeadersTimeout: seconds(f.headersTimeout)}
+	s.signIn, err = f.signIn(header, log)
+	s.signIn.Prompt = func(p client.Prompt) { prompt(stderr, p) }
+	return s, err
+}
+
+// seconds reads 0 as for ever, which is what it means to mcp-remote.
+func seconds(n int) time.Duration {
+	if n == 0 {
+		return 365 * 24 * time.Hour
+	}
+	return time.Duration(n) * time.Second
+}
+
+func (f *connectFlags) logger(stderr io.Writer) *slog.Logger {
+	level := slog.LevelWarn
+	switch {
+	case f.debug:
+		level = slog.LevelDebug
+	case f.silent:
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// prompt tells a person where to sign in; hosts show it in their logs.
+func prompt(stderr io.Writer, p client.Prompt) {
+	if p.UserCode != "" {
+		fmt.Fprintf(stderr, "To sign in, open %s and enter the code %s\n", p.URL, p.UserCode)
+		return
+	}
+	fmt.Fprintf(stderr, "To sign in, open %s\n", p.URL)
+}
+
+func protocolOf(name string) (bridge.Protocol, error) {
+	switch name {
+	case "auto":
+		return bridge.ProtocolAuto, nil
+	case "legacy":
+		return bridge.ProtocolLegacy, nil
+	case "modern":
+		return bridge.ProtocolModern, nil
+	}
+	return 0, fmt.Errorf("--protocol %q: it is auto, legacy or modern", name)
+}
+
+func transportOf(name string) (bridge.TransportOrder, error) {
+	switch name {
+	case "http-first":
+		return bridge.HTTPFirst, nil
+	case "sse-first":
+		return bridge.SSEFirst, nil
+	case "http-only":
+		return bridge.HTTPOnly, nil
+	case "sse-only":
+		return bridge.SSEOnly, nil
+	}
+	return 0, fmt.Errorf("--transport %q: it is http-first, sse-first, http-only or sse-only", name)
+}
+
+// signIn is what the flags say about tokens.
+func (f *connectFlags) signIn(header http.Header, log *slog.Logger) (client.Options, error) {
+	o := client.Options{
+		Logger: log, Headers: header, NonInteractive: f.nonInteractive,
+		SignInTimeout:     seconds(f.authTimeout),
+		ClientMetadataURL: f.clientMetadataURL,
+		Resource:          f.resource, OmitResource: f.disableResource,
+		UseIDToken: f.useIDToken, TokenEndpoint: f.tokenEndpoint,
+		CallbackHost: f.host, CallbackPort: f.port, CallbackPath: f.callbackPath, SuccessURL: f.authSuccessURL,
+		AuthorizeParams: f.authorizeParams,
+	}
+	o.Policy.AllowHTTP = f.allowHTTP
+	switch {
+	case f.deviceCode && f.clientCredentials:
+		return o, errors.New("--device-code and --client-credentials are two ways to sign in; choose one")
+	case f.deviceCode:
+		o.Grant = client.DeviceCode{}
+	case f.clientCredentials:
+		o.Grant = client.ClientCredentials{}
+	}
+	return o, f.staticClient(&o)
+}
