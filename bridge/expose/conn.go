@@ -1,0 +1,296 @@
+package expose
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/causeway-mcp/causeway/internal/jsonrpc"
+	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
+)
+
+// What a child may write to its standard output that is no message: some programs
+// print a greeting there. More than this is a program that does not speak MCP.
+const (
+	maxJunkLines = 1000
+	maxJunkBytes = 1 << 20
+)
+
+// writeTimeout is how long a child may leave its standard input unread.
+const writeTimeout = 10 * time.Second
+
+// A pipe is our end of a child's standard input.
+type pipe interface {
+	io.WriteCloser
+	SetWriteDeadline(time.Time) error
+}
+
+// A receiver gets what a child says of its own accord. Its methods are called on
+// the one goroutine that reads, in the order of the messages, and must not wait for
+// another message of the child. Slices are the receiver's to keep.
+type receiver interface {
+	request(p *process, id []byte, method string, params []byte)
+	notification(p *process, method string, params []byte)
+	junk(p *process, line []byte)
+}
+
+// A conn speaks JSON-RPC with a child, one message a line. It is safe for
+// concurrent use.
+type conn struct {
+	owner      *process
+	in         pipe
+	maxMessage int
+	receiver   receiver
+
+	writing sync.Mutex
+
+	mu      sync.Mutex
+	nextID  int64
+	waiting map[int64]*exchange
+	broken  error
+
+	dead chan struct{} // closed when broken is set
+}
+
+// An exchange is a request that was sent and its answer, which arrives once.
+type exchange struct {
+	id     int64
+	answer chan answer
+}
+
+type answer struct {
+	result []byte
+	err    error // *sdkrpc.Error as the child sent it, or why there will be none
+}
+
+func newConn(p *process, in pipe, maxMessage int, r receiver) *conn {
+	return &conn{owner: p, in: in, maxMessage: maxMessage, receiver: r, waiting: make(map[int64]*exchange), dead: make(chan struct{})}
+}
+
+// reserve makes an exchange whose request is still to be sent, so that its id can be
+// known before.
+func (c *conn) reserve() (*exchange, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken != nil {
+		return nil, c.broken
+	}
+	c.nextID++
+	x := &exchange{id: c.nextID, answer: make(chan answer, 1)}
+	c.waiting[x.id] = x
+	return x, nil
+}
+
+func (c *conn) forget(x *exchange) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, x.id)
+}
+
+// send sends the request of an exchange.
+func (c *conn) send(x *exchange, method string, params []byte) error {
+	err := c.write(jsonrpc.AppendRequest(make([]byte, 0, len(params)+len(method)+64), strconv.AppendInt(nil, x.id, 10), method, params))
+	if err != nil {
+		c.forget(x)
+	}
+	return err
+}
+
+// call sends a request and waits for the answer. If ctx ends first the child is told
+// that nobody waits any more.
+func (c *conn) call(ctx context.Context, method string, params []byte) ([]byte, error) {
+	x, err := c.reserve()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.send(x, method, params); err != nil {
+		return nil, err
+	}
+	select {
+	case a := <-x.answer:
+		return a.result, a.err
+	case <-ctx.Done():
+		c.cancel(x)
+		return nil, context.Cause(ctx)
+	}
+}
+
+// cancel gives an exchange up and tells the child so.
+func (c *conn) cancel(x *exchange) {
+	c.forget(x)
+	params := append([]byte(`{"requestId":`), strconv.AppendInt(nil, x.id, 10)...)
+	_ = c.notify("notifications/cancelled", append(params, `,"reason":"the client no longer waits"}`...))
+}
+
+func (c *conn) notify(method string, params []byte) error {
+	return c.write(jsonrpc.AppendNotification(nil, method, params))
+}
+
+func (c *conn) reply(id, result []byte) { _ = c.write(jsonrpc.AppendResult(nil, id, result)) }
+
+func (c *conn) refuse(id []byte, err error) {
+	werr := &sdkrpc.Error{Code: sdkrpc.CodeInternalError, Message: err.Error()}
+	_ = errors.As(err, &werr)
+	_ = c.write(jsonrpc.AppendError(nil, id, werr.Code, werr.Message, werr.Data))
+}
+
+// write sends one message. A child that does not read for [writeTimeout] is broken.
+func (c *conn) write(msg []byte) error {
+	line := oneLine(msg)
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if err := c.failure(); err != nil {
+		return err
+	}
+	_ = c.in.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if _, err := c.in.Write(line); err != nil {
+		c.fail(fmt.Errorf("the program does not read its input: %w", err))
+		return c.failure()
+	}
+	return nil
+}
+
+// oneLine ends msg with a newline and takes out those within: between tokens they
+// mean nothing, and in a string JSON has none.
+func oneLine(msg []byte) []byte {
+	if bytes.ContainsAny(msg, "\r\n") {
+		msg = bytes.Map(func(r rune) rune {
+			if r == '\n' || r == '\r' {
+				return ' '
+			}
+			return r
+		}, msg)
+	}
+	return append(msg, '\n')
+}
+
+func (c *conn) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.broken
+}
+
+// fail ends the conversation: whoever waits for an answer gets err.
+func (c *conn) fail(err error) {
+	c.mu.Lock()
+	if c.broken != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.broken = err
+	waiting := c.waiting
+	c.waiting = nil
+	close(c.dead)
+	c.mu.Unlock()
+	for _, x := range waiting {
+		x.answer <- answer{err: err}
+	}
+}
+
+var errEnded = errors.New("the program has ended")
+
+// read takes in what the child writes until it ends, breaks a rule or is cut off.
+// The error says which.
+func (c *conn) read(out io.Reader) error {
+	lines := bufio.NewReaderSize(out, 64<<10)
+	junkLines, junkBytes := 0, 0
+	for {
+		line, err := readLine(lines, c.maxMessage)
+		if len(bytes.TrimSpace(line)) > 0 && (err == nil || err == io.EOF) {
+			if !c.take(bytes.TrimSpace(line)) {
+				junkLines++
+				junkBytes += len(line)
+				if junkLines > maxJunkLines || junkBytes > maxJunkBytes {
+					return errors.New("the program writes to its standard output what is no MCP message")
+				}
+				c.receiver.junk(c.owner, line)
+			}
+		}
+		switch {
+		case err == nil:
+		case err == io.EOF:
+			return errEnded
+		case errors.Is(err, errTooLong):
+			return fmt.Errorf("the program sent a message larger than %d bytes", c.maxMessage)
+		default:
+			return fmt.Errorf("reading from the program: %w", err)
+		}
+	}
+}
+
+var errTooLong = errors.New("the line is too long")
+
+// readLine returns the next line, which is the caller's to keep.
+func readLine(r *bufio.Reader, most int) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if len(line)+len(part) > most {
+			return nil, errTooLong
+		}
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
+}
+
+// take handles one line and reports whether it was a message, or a batch of them.
+func (c *conn) take(line []byte) bool {
+	if jsonrpc.IsBatch(line) {
+		entries, err := jsonrpc.ParseBatch(line, jsonrpc.Limits{})
+		if err != nil {
+			return false
+		}
+		for i := range entries {
+			if entries[i].Err == nil {
+				c.dispatch(&entries[i].Message)
+			}
+		}
+		return true
+	}
+	msg, err := jsonrpc.Parse(line, jsonrpc.Limits{})
+	if err != nil {
+		return false
+	}
+	c.dispatch(&msg)
+	return true
+}
+
+func (c *conn) dispatch(msg *jsonrpc.Message) {
+	switch msg.Kind {
+	case jsonrpc.Request:
+		c.receiver.request(c.owner, msg.ID, msg.Method, msg.Params)
+	case jsonrpc.Notification:
+		c.receiver.notification(c.owner, msg.Method, msg.Params)
+	case jsonrpc.Response:
+		id, ok := jsonrpc.IDValue(msg.ID).(int64)
+		if !ok {
+			return // our ids are numbers: this answers nothing
+		}
+		c.mu.Lock()
+		x := c.waiting[id]
+		delete(c.waiting, id)
+		c.mu.Unlock()
+		if x != nil {
+			x.answer <- answerOf(msg)
+		}
+	}
+}
+
+func answerOf(msg *jsonrpc.Message) answer {
+	if msg.Error == nil {
+		return answer{result: msg.Result}
+	}
+	e, err := jsonrpc.ParseErrorObject(msg.Error)
+	if err != nil {
+		return answer{err: &sdkrpc.Error{Code: sdkrpc.CodeInternalError, Message: "the program answered with a malformed error"}}
+	}
+	return answer{err: &sdkrpc.Error{Code: e.Code, Message: e.Message, Data: e.Data}}
+}

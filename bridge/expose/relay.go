@@ -1,0 +1,420 @@
+package expose
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+
+	"github.com/causeway-mcp/causeway/internal/jsonrpc"
+	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// relay is the middleware that puts the child in the place of the SDK's server. What
+// concerns sessions and subscriptions stays with the SDK; everything else the child
+// answers.
+func (t *tenant) relay(next mcp.MethodHandler) mcp.MethodHandler {
+	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+		ss, ok := req.GetSession().(*mcp.ServerSession)
+		if !ok {
+			return next(ctx, method, req)
+		}
+		switch method {
+		case "initialize":
+			return t.introduce(ctx, ss, next, method, req)
+		case "server/discover":
+			return t.discover(ctx, ss, next, method, req)
+		case "logging/setLevel":
+			res, err := next(ctx, method, req)
+			if p, ok := req.GetParams().(*mcp.SetLoggingLevelParams); ok && err == nil {
+				t.wantLevel(ctx, ss, p.Level)
+			}
+			return res, err
+		case "subscriptions/listen":
+			return t.listen(ctx, ss, next, method, req)
+		case "notifications/roots/list_changed":
+			t.rootsChanged(ss)
+			return next(ctx, method, req)
+		case "tools/list", "tools/call", "prompts/list", "prompts/get", "resources/list", "resources/read",
+			"resources/templates/list", "completion/complete":
+			return t.forward(ctx, ss, method, req)
+		}
+		return next(ctx, method, req)
+	}
+}
+
+// greeted returns what the child for a session said of itself, starting it if need
+// be.
+func (t *tenant) greeted(ctx context.Context, ss *mcp.ServerSession) (*greeting, *slot, error) {
+	sl, err := t.slotFor(ss)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := sl.acquire(ctx, ss)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer sl.release()
+	return p.hello, sl, nil
+}
+
+func (t *tenant) introduce(ctx context.Context, ss *mcp.ServerSession, next mcp.MethodHandler, method string, req mcp.Request) (mcp.Result, error) {
+	// The SDK notes what the client says of itself, which the child is then told.
+	res, err := next(ctx, method, req)
+	own, ok := res.(*mcp.InitializeResult)
+	if err != nil || !ok {
+		return res, err
+	}
+	hello, _, err := t.greeted(ctx, ss)
+	if err != nil {
+		return nil, err
+	}
+	out := *own
+	out.Capabilities, out.Instructions = hello.capabilities, hello.instructions
+	if hello.info != nil {
+		out.ServerInfo = hello.info
+	}
+	return &out, nil
+}
+
+func (t *tenant) discover(ctx context.Context, ss *mcp.ServerSession, next mcp.MethodHandler, method string, req mcp.Request) (mcp.Result, error) {
+	res, err := next(ctx, method, req)
+	own, ok := res.(*mcp.DiscoverResult)
+	if err != nil || !ok {
+		return res, err
+	}
+	hello, _, err := t.greeted(ctx, ss)
+	if err != nil {
+		return nil, err
+	}
+	out := *own
+	out.Capabilities, out.Instructions = hello.capabilities, hello.instructions
+	out.CacheScope = "private"
+	if hello.info != nil {
+		out.Meta = maps.Clone(own.Meta)
+		if out.Meta == nil {
+			out.Meta = mcp.Meta{}
+		}
+		out.Meta[mcp.MetaKeyServerInfo] = hello.info
+	}
+	return &out, nil
+}
+
+// A call is a request that the child works on.
+type call struct {
+	sl     *slot
+	p      *process
+	x      *exchange
+	method string
+	asks   chan *question // of a 2026-07-28 client, for the end of the round
+	notes  chan note      // what the child says to the client meanwhile
+
+	mu     sync.Mutex
+	ctx    context.Context
+	ss     *mcp.ServerSession
+	token  any // the client's progress token, nil if it wants no progress
+	modern bool
+	parked bool
+}
+
+// A note is a notification for the client of a call.
+type note struct {
+	method string
+	params []byte
+}
+
+// maxNotes bounds what waits to be sent to a client during a call. More is dropped:
+// progress and log messages are not promised to arrive.
+const maxNotes = 256
+
+// forward has the child carry a request out.
+func (t *tenant) forward(ctx context.Context, ss *mcp.ServerSession, method string, req mcp.Request) (mcp.Result, error) {
+	sl, err := t.slotFor(ss)
+	if err != nil {
+		return nil, err
+	}
+	params := req.GetParams()
+	state, answers := roundOf(params)
+	if id, ok := strings.CutPrefix(state, parkedState); ok {
+		return sl.resume(ctx, ss, id, method, params, answers)
+	}
+	p, err := sl.acquire(ctx, ss)
+	if err != nil {
+		return nil, err
+	}
+	c := &call{sl: sl, p: p, method: method, ctx: ctx, ss: ss, modern: isModern(ss), token: params.GetMeta()[jsonrpc.MetaProgressToken],
+		asks: make(chan *question, maxQuestions), notes: make(chan note, maxNotes)}
+	if err := sl.open(c); err != nil {
+		sl.release()
+		return nil, err
+	}
+	if !c.modern {
+		sl.remember(ss)
+	} else if level, ok := params.GetMeta()[jsonrpc.MetaLogLevel].(string); ok {
+		sl.raise(ctx, p, mcp.LoggingLevel(level))
+	}
+	raw, err := sl.paramsFor(c, params)
+	if err == nil {
+		err = p.send(c.x, method, raw)
+	}
+	if err != nil {
+		sl.finish(c)
+		return nil, err
+	}
+	return sl.await(ctx, c)
+}
+
+func isModern(ss *mcp.ServerSession) bool {
+	p := ss.InitializeParams()
+	return p != nil && p.ProtocolVersion >= modern
+}
+
+var errBusy = errors.New("the program works on as many requests as it may: wait for some to end")
+
+// open makes a call known, so that what the child says can be brought to its client.
+func (sl *slot) open(c *call) error {
+	x, err := c.p.reserve()
+	if err != nil {
+		return err
+	}
+	c.x = x
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if len(sl.calls) >= sl.t.s.opts.MaxCalls {
+		c.p.forget(x)
+		return errBusy
+	}
+	sl.calls[x.id] = c
+	return nil
+}
+
+// finish forgets a call, which no longer needs the child.
+func (sl *slot) finish(c *call) {
+	c.p.forget(c.x)
+	sl.mu.Lock()
+	if sl.calls[c.x.id] == c {
+		delete(sl.calls, c.x.id)
+	}
+	sl.mu.Unlock()
+	sl.release()
+}
+
+// await waits for the child's answer, and meanwhile brings the client what the child
+// says. A question to a 2026-07-28 client ends the round: the call is parked.
+func (sl *slot) await(ctx context.Context, c *call) (mcp.Result, error) {
+	for {
+		select {
+		case n := <-c.notes:
+			c.tell(ctx, n)
+		case q := <-c.asks:
+			return sl.park(c, q)
+		case a := <-c.x.answer:
+			for len(c.notes) > 0 {
+				c.tell(ctx, <-c.notes)
+			}
+			sl.finish(c)
+			if a.err != nil {
+				return c.failed(a.err)
+			}
+			return c.result(a.result)
+		case <-ctx.Done():
+			c.p.cancel(c.x)
+			sl.finish(c)
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// result is the child's result as the client's era wants it.
+func (c *call) result(raw []byte) (mcp.Result, error) {
+	if !jsonrpc.IsObject(raw) {
+		return nil, errors.New("the program answered with what is no result")
+	}
+	var meta, kind []byte
+	has := map[string]bool{}
+	err := jsonrpc.ScanObject(raw, func(name, value []byte) error {
+		switch string(name) {
+		case "_meta":
+			meta = value
+		case "resultType":
+			kind = value
+		case "ttlMs", "cacheScope":
+			has[string(name)] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the program answered with what is no result: %w", err)
+	}
+	if jsonrpc.StringEquals(kind, "input_required") {
+		return c.inputRequired(raw)
+	}
+	if c.method == "tools/list" && c.isModern() {
+		c.sl.t.mirror(raw)
+	}
+	res := &rawResult{raw: raw}
+	if !c.isModern() {
+		if kind != nil {
+			res.raw = without(raw, "resultType")
+		}
+		return res, nil
+	}
+	if jsonrpc.IsObject(meta) {
+		if err := json.Unmarshal(meta, &res.Meta); err != nil {
+			return nil, fmt.Errorf("the program answered with what is no result: %w", err)
+		}
+	}
+	if info := c.p.hello.info; info != nil {
+		if res.Meta == nil {
+			res.Meta = mcp.Meta{}
+		}
+		res.Meta[mcp.MetaKeyServerInfo] = info
+	}
+	if cacheable[c.method] {
+		// 2026-07-28 wants both on these. What is seen by one person is theirs.
+		if !has["ttlMs"] {
+			res.raw = withMember(res.raw, `"ttlMs":0`)
+		}
+		if !has["cacheScope"] {
+			res.raw = withMember(res.raw, `"cacheScope":"private"`)
+		}
+	}
+	return res, nil
+}
+
+var cacheable = map[string]bool{
+	"tools/list": true, "prompts/list": true, "resources/list": true, "resources/templates/list": true, "resources/read": true,
+}
+
+func (c *call) isModern() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.modern
+}
+
+// failed is the child's error as the client's era wants it.
+func (c *call) failed(err error) (mcp.Result, error) {
+	var werr *sdkrpc.Error
+	if !errors.As(err, &werr) || !c.isModern() {
+		return nil, err
+	}
+	switch werr.Code {
+	case codeResourceNotFound:
+		return nil, &sdkrpc.Error{Code: sdkrpc.CodeInvalidParams, Message: werr.Message, Data: werr.Data}
+	case codeURLElicitation:
+		return c.openURLs(werr)
+	}
+	return nil, err
+}
+
+// Error codes of the session eras that 2026-07-28 has not.
+const (
+	codeResourceNotFound = -32002
+	codeURLElicitation   = -32042
+)
+
+// rawResult is a result as the child wrote it.
+type rawResult struct {
+	mcp.ResultBase
+	raw []byte
+}
+
+// MarshalJSON implements json.Marshaler.
+func (r *rawResult) MarshalJSON() ([]byte, error) { return r.raw, nil }
+
+// paramsFor are the params of a call as the child should see them: those of the
+// client, with a progress token of ours and without what is between client and wire.
+func (sl *slot) paramsFor(c *call, params mcp.Params) ([]byte, error) {
+	raw, err := marshal(params)
+	if err != nil {
+		return nil, fmt.Errorf("encoding params: %w", err)
+	}
+	if !jsonrpc.IsObject(raw) {
+		raw = []byte("{}")
+	}
+	meta := maps.Clone(params.GetMeta())
+	for _, key := range []string{jsonrpc.MetaProgressToken, jsonrpc.MetaProtocolVersion, jsonrpc.MetaClientInfo, jsonrpc.MetaClientCapabilities} {
+		delete(meta, key)
+	}
+	level, hasLevel := meta[jsonrpc.MetaLogLevel]
+	delete(meta, jsonrpc.MetaLogLevel)
+	var members [][]byte
+	if len(meta) > 0 {
+		b, err := marshal(meta)
+		if err != nil {
+			return nil, fmt.Errorf("encoding _meta: %w", err)
+		}
+		members = append(members, b[1:len(b)-1])
+	}
+	if c.token != nil {
+		members = append(members, fmt.Appendf(nil, `"progressToken":%d`, c.x.id))
+	}
+	drop := []string{"_meta"}
+	if c.p.hello.modern {
+		members = append(members, saysOf(c.ss.InitializeParams(), sl.t.s.opts.Roots).meta(c.p.hello.version))
+		if !hasLevel {
+			level = sl.levelOf(c.ss)
+		}
+		if text := fmt.Sprint(level); level != nil && text != "" {
+			members = append(members, append([]byte(`"`+jsonrpc.MetaLogLevel+`":`), jsonrpc.AppendString(nil, text)...))
+		}
+		if state, _ := roundOf(params); strings.HasPrefix(state, childState) {
+			// Our mark is taken off its own state again.
+			raw = without(raw, "requestState")
+			if own := state[len(childState):]; own != "" {
+				raw = withMember(raw, `"requestState":`+string(jsonrpc.AppendString(nil, own)))
+			}
+		}
+	} else {
+		drop = append(drop, "requestState", "inputResponses")
+	}
+	raw = without(raw, drop...)
+	if len(members) == 0 {
+		return raw, nil
+	}
+	return withMember(raw, `"_meta":{`+string(bytes.Join(members, []byte(",")))+"}"), nil
+}
+
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(b.Bytes(), "\n"), nil
+}
+
+// without copies an object, leaving members out.
+func without(object []byte, names ...string) []byte {
+	out := append(make([]byte, 0, len(object)), '{')
+	_ = jsonrpc.ScanObject(object, func(name, value []byte) error {
+		for _, n := range names {
+			if string(name) == n {
+				return nil
+			}
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = jsonrpc.AppendString(out, string(name))
+		out = append(append(out, ':'), value...)
+		return nil
+	})
+	return append(out, '}')
+}
+
+// withMember copies an object, with one more member.
+func withMember(object []byte, member string) []byte {
+	out := append(make([]byte, 0, len(object)+len(member)+1), bytes.TrimRight(object, " \t\r\n")...)
+	out = out[:len(out)-1]
+	if len(bytes.TrimSpace(out)) > 1 {
+		out = append(out, ',')
+	}
+	return append(append(out, member...), '}')
+}
