@@ -3,6 +3,7 @@ package expose
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -30,10 +31,12 @@ func (sl *slot) notification(p *process, method string, params []byte) {
 	case "notifications/cancelled":
 		sl.withdraw(p, params)
 	case "notifications/tools/list_changed", "notifications/prompts/list_changed", "notifications/resources/list_changed":
-		sl.t.announce(method)
+		if sl.isCurrent(p, params) {
+			sl.t.announce(method)
+		}
 	case "notifications/resources/updated":
 		var u mcp.ResourceUpdatedNotificationParams
-		if json.Unmarshal(params, &u) != nil || !sl.isSubscribed(u.URI) {
+		if json.Unmarshal(params, &u) != nil || !sl.isSubscribed(u.URI) || !sl.isCurrent(p, params) {
 			return
 		}
 		delete(u.Meta, mcp.MetaKeySubscriptionID)
@@ -344,11 +347,7 @@ func (t *tenant) unsubscribe(ctx context.Context, req *mcp.UnsubscribeRequest) e
 		return err
 	}
 	p, last := sl.unsubscribe(req.Session, req.Params.URI)
-	if !last || p == nil || p.hello == nil {
-		return nil
-	}
-	if p.hello.modern {
-		sl.relisten(p)
+	if !last || p == nil || p.hello == nil || p.hello.modern {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), errandTimeout)
@@ -369,24 +368,34 @@ func (sl *slot) unsubscribe(ss *mcp.ServerSession, uri string) (p *process, last
 	return sl.proc, last
 }
 
+// maxListens bounds the subscriptions at one child.
+const maxListens = 1000
+
 // relisten has a 2026-07-28 child tell what anyone wants to hear: changed lists and
-// the resources that are subscribed to. A new subscription takes the place of the old.
+// the resources that are subscribed to. A new subscription takes the place of the
+// old, which is not cancelled: servers that know a client by its connection, as the Go
+// SDK does, would forget the new one with it. What nobody wants any more is left out
+// when it arrives.
 func (sl *slot) relisten(p *process) {
-	sl.mu.Lock()
-	uris := make([]string, 0, len(sl.subs))
-	for uri := range sl.subs {
-		uris = append(uris, uri)
-	}
-	sl.mu.Unlock()
-	slices.Sort(uris)
 	caps := p.hello.capabilities
 	n := mcp.NotificationSubscriptions{
-		ToolsListChanged:      caps.Tools != nil && caps.Tools.ListChanged,
-		PromptsListChanged:    caps.Prompts != nil && caps.Prompts.ListChanged,
-		ResourcesListChanged:  caps.Resources != nil && caps.Resources.ListChanged,
-		ResourceSubscriptions: uris,
+		ToolsListChanged:     caps.Tools != nil && caps.Tools.ListChanged,
+		PromptsListChanged:   caps.Prompts != nil && caps.Prompts.ListChanged,
+		ResourcesListChanged: caps.Resources != nil && caps.Resources.ListChanged,
 	}
-	if !n.ToolsListChanged && !n.PromptsListChanged && !n.ResourcesListChanged && len(uris) == 0 {
+	sl.mu.Lock()
+	if p.listened == nil {
+		p.listened = make(map[string]bool)
+	}
+	fresh := p.listens == 0
+	for uri := range sl.subs {
+		fresh = fresh || !p.listened[uri]
+		p.listened[uri] = true
+	}
+	n.ResourceSubscriptions = slices.Sorted(maps.Keys(p.listened))
+	sl.mu.Unlock()
+	nothing := !n.ToolsListChanged && !n.PromptsListChanged && !n.ResourcesListChanged && len(n.ResourceSubscriptions) == 0
+	if !fresh || nothing || len(n.ResourceSubscriptions) > maxListens {
 		return
 	}
 	body, err := marshal(n)
@@ -397,17 +406,32 @@ func (sl *slot) relisten(p *process) {
 	if err != nil {
 		return
 	}
-	says := saysOf(nil, false)
 	params := append(append([]byte(`{"notifications":`), body...), `,"_meta":{`...)
-	params = append(append(params, says.meta(p.hello.version)...), "}}"...)
-	if err := p.send(x, "subscriptions/listen", params); err != nil {
-		return
-	}
+	params = append(append(params, saysOf(nil, false).meta(p.hello.version)...), "}}"...)
 	sl.mu.Lock()
-	old := p.listens
-	p.listens = x
+	p.listens = x.id
 	sl.mu.Unlock()
-	if old != nil {
-		p.cancel(old)
+	_ = p.send(x, "subscriptions/listen", params)
+}
+
+// isCurrent reports whether a notification belongs to the newest subscription at a
+// child, or to none.
+func (sl *slot) isCurrent(p *process, params []byte) bool {
+	pp, err := jsonrpc.ParseParams(params)
+	if err != nil {
+		return false
 	}
+	var id []byte
+	if jsonrpc.IsObject(pp.Meta) {
+		_ = jsonrpc.ScanObject(pp.Meta, func(name, value []byte) error {
+			if string(name) == jsonrpc.MetaSubscriptionID {
+				id = value
+			}
+			return nil
+		})
+	}
+	n, ok := jsonrpc.IDValue(id).(int64)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	return id == nil || ok && n == p.listens
 }

@@ -40,8 +40,9 @@ type process struct {
 	errands chan func()
 
 	// These are the slot's, under its lock.
-	level   mcp.LoggingLevel // that the child was told
-	listens *exchange        // the subscription at a modern child
+	level    mcp.LoggingLevel // that the child was told
+	listens  int64            // the newest subscription at a 2026-07-28 child, 0 for none
+	listened map[string]bool  // the resources it has ever been told to watch
 }
 
 // maxErrands bounds what waits to be told to clients outside a call.
