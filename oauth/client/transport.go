@@ -64,6 +64,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			if token, err = s.acquire(ctx, wanted); err != nil {
 				return nil, signInError(s, err)
 			}
+			steps.last = token
 		}
 		if body, err = again(); err != nil {
 			return nil, fmt.Errorf("reading the request again: %w", err)
