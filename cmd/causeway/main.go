@@ -26,6 +26,7 @@ Usage: causeway COMMAND [flags]
 
   demo      serve something worth trying on http://127.0.0.1:8787/mcp
   connect   stand on stdio for a remote server, in place of mcp-remote
+  expose    serve a program that speaks stdio to signed-in people
   data      list, inspect, export, import, verify or compact stored data
   version   print the version
   help      print this; "causeway COMMAND -h" lists the flags of a command
@@ -64,6 +65,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return runDemo(ctx, args, stdout, stderr)
 	case "connect":
 		return runConnect(ctx, args, os.Stdin, stdout, stderr)
+	case "expose":
+		return runExpose(ctx, args, stdout, stderr)
+	case "expose-guard":
+		return runExposeGuard()
 	case "data":
 		return runData(ctx, args, os.Stdin, stdout, stderr)
 	case "version", "-version", "--version":
