@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"runtime/debug"
 	"time"
 
@@ -47,6 +48,7 @@ type call struct {
 	task      *task       // the task whose handler this is the call of
 	created   *task       // the task that the call became
 	answered  bool        // guarded by the reply
+	challenge http.Header // for the answer; guarded by the reply
 	place     place       // in the watch
 	started   time.Time
 }
@@ -202,7 +204,29 @@ func (c *call) run(build func() (mcp.Request, error)) {
 	}
 	werr := c.wireErrorOf(err)
 	c.settleRound(nil, werr)
-	c.reply.respond(c, encodeError(c.id, werr), statusOf(werr, c.modern))
+	status := statusOf(werr, c.modern)
+	var refusal challenger
+	if errors.As(err, &refusal) {
+		status = c.refuse(refusal)
+	}
+	c.reply.respond(c, encodeError(c.id, werr), status)
+}
+
+// A challenger is an error that says how the HTTP answer, where there is one for it
+// alone, tells the client what to do about it: an oauth.ScopeError.
+type challenger interface {
+	error
+	Challenge() (status int, header http.Header)
+}
+
+func (c *call) refuse(refusal challenger) (status int) {
+	status, header := refusal.Challenge()
+	if p, ok := c.reply.(*postReply); ok {
+		p.mu.Lock()
+		c.challenge = header
+		p.mu.Unlock()
+	}
+	return status
 }
 
 // settle waits until all that the call wrote, or could have seen, is durable. It is

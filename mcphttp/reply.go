@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
@@ -136,7 +137,7 @@ func (r *postReply) respond(c *call, msg []byte, status int) {
 	c.answered = true
 	r.due--
 	switch {
-	case !r.streams && !r.batch && r.h.opts.AlwaysStream && r.w != nil:
+	case !r.streams && !r.batch && r.h.opts.AlwaysStream && r.w != nil && c.challenge == nil:
 		r.writeOneEvent(msg)
 	case r.streams:
 		_ = r.send(msg, r.due == 0)
@@ -146,6 +147,7 @@ func (r *postReply) respond(c *call, msg []byte, status int) {
 			r.writeJSON(http.StatusOK, jsonArray(r.answers))
 		}
 	case r.w != nil:
+		maps.Copy(r.w.Header(), c.challenge)
 		r.writeJSON(status, msg)
 	}
 	if r.due == 0 {
