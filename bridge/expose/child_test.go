@@ -284,5 +284,3 @@ func hostile(kind string) {
 		select {}
 	}
 }
-
-func supervise() {}

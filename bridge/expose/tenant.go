@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,7 @@ func newTenant(s *Server, user string) *tenant {
 	// The server has all capabilities: those of the child are put in their place when
 	// a client asks, see relay.
 	t.server = mcp.NewServer(&mcp.Implementation{Name: name, Version: "1"}, &mcp.ServerOptions{
-		Logger:             s.log,
+		Logger:             slog.New(slog.DiscardHandler), // it notes every session of the wire
 		SubscribeHandler:   t.subscribe,
 		UnsubscribeHandler: t.unsubscribe,
 		Capabilities: &mcp.ServerCapabilities{
