@@ -109,7 +109,26 @@ func (s *Server) exchangeRefresh(r *http.Request, c *client, f form, bound strin
 	if len(scopes) == 0 {
 		scopes = nil
 	}
-	return s.grants.refresh(r.Context(), rotation{token: t, client: c.ID, scopes: scopes, resource: resource, bound: bound})
+	return s.grants.refresh(r.Context(), rotation{token: t, client: c.ID, scopes: scopes, resource: resource, bound: bound, asks: s.withoutForeignScopes})
+}
+
+// withoutForeignScopes drops the scopes that were ignored when they were asked for at the
+// authorization endpoint. Clients repeat them when they refresh (mcp-remote does "openid
+// email profile"), and an error then is a sign-out. Scopes of the resource that were not
+// granted stay, and so do foreign ones if there is nothing else and the resource has some.
+func (s *Server) withoutForeignScopes(resource string, scopes []string) []string {
+	res := s.resourceByID(resource)
+	if res == nil || len(scopes) == 0 {
+		return scopes
+	}
+	own := slices.DeleteFunc(slices.Clone(scopes), func(n string) bool { return !slices.Contains(res.names(), n) })
+	switch {
+	case len(own) > 0:
+		return own
+	case len(res.Scopes) == 0:
+		return nil
+	}
+	return scopes
 }
 
 // namedResource is the resource a request names, by its ID; "" if it names none.

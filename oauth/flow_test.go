@@ -516,3 +516,28 @@ func TestWhatIsNotProtectedIsUntouched(t *testing.T) {
 		t.Errorf("a path that only begins like the resource: %d", a.status)
 	}
 }
+
+// Scopes that were ignored at the authorization endpoint are ignored at a refresh too: a
+// client that repeats them (mcp-remote does) would be signed out otherwise.
+func TestARefreshIgnoresTheScopesThatTheSignInIgnored_RFC6749_3_3_6(t *testing.T) {
+	w := newWorld(t, nil)
+	refresh := func(client, token, resource, scope string) answer {
+		return w.posts("/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}, "client_id": {client}, "resource": {w.url(resource)}, "scope": {scope}})
+	}
+	client, tok := w.signsIn("alice", "scope", "read openid email", "resource", w.url("/mcp"))
+	a := refresh(client, tok.RefreshToken, "/mcp", "read openid email")
+	if a.status != 200 || parseAnswer(t, []byte(a.body)).Scope != "read" {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	next := parseAnswer(t, []byte(a.body))
+	refresh(client, next.RefreshToken, "/mcp", "read write openid").wantError(w, 400, "invalid_scope")
+	refresh(client, next.RefreshToken, "/mcp", "openid").wantError(w, 400, "invalid_scope")
+	if again := refresh(client, tok.RefreshToken, "/mcp", "email read"); again.body != a.body {
+		t.Errorf("the same question got another answer: %d %s", again.status, again.body)
+	}
+
+	client, tok = w.signsIn("alice", "scope", "openid email", "resource", w.url("/other"))
+	if a := refresh(client, tok.RefreshToken, "/other", "openid email"); a.status != 200 {
+		t.Errorf("a resource without scopes: %d %s", a.status, a.body)
+	}
+}

@@ -315,6 +315,9 @@ type rotation struct {
 	scopes   []string // nil for all
 	resource string
 	bound    string // the key that the request proves to have; "" is none
+	// asks narrows scopes to those of the grant's resource, as at the authorization
+	// endpoint; nil leaves them.
+	asks func(resource string, scopes []string) []string
 }
 
 // asked is what must be the same for the same answer.
@@ -338,6 +341,9 @@ func (g *grant) refresh(m *mint, p *policy, now time.Time, r rotation) decision 
 		return refused(errBadProof("the refresh token needs a proof of its DPoP key"), "")
 	case g.Bound != "" && r.bound != g.Bound:
 		return refused(errInvalidGrant("the refresh token belongs to another DPoP key"), "refresh token with another DPoP key")
+	}
+	if r.asks != nil {
+		r.scopes = r.asks(g.Resource, r.scopes)
 	}
 	for _, s := range r.scopes {
 		if !slices.Contains(g.Scopes, s) {
