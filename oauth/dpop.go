@@ -196,11 +196,12 @@ func (d *dpop) use(p *proof, claims *proofClaims, now time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for minute, kept := range d.seen {
-		if _, was := kept[hash]; was {
-			return errProof
-		}
 		if minute*60 < now.Unix() {
 			delete(d.seen, minute)
+			continue
+		}
+		if _, was := kept[hash]; was {
+			return errProof
 		}
 	}
 	kept := d.seen[until]

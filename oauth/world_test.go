@@ -94,6 +94,7 @@ func newWorld(t *testing.T, change func(*Provider)) *world {
 	mux.Handle("/mcp/admin", Require("admin")(tell))
 	mux.Handle("/mcp/", tell)
 	mux.Handle("/other", tell)
+	mux.Handle("/signed", tell)
 	mux.HandleFunc("/open", func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, "open") })
 	s, err := p.Protect(t.Context(), mux)
 	if err != nil {
