@@ -296,7 +296,7 @@ func (p *parked) expire() {
 func (p *parked) inputRequired() []byte {
 	requests := make([]pair, 0, len(p.questions))
 	for key, q := range p.questions {
-		requests = append(requests, pair{key, with(nil, pair{"method", quoted(q.method)}, pair{"params", q.params})})
+		requests = append(requests, pair{key, with(nil, pair{"method", quoted(q.method)}, pair{"params", orEmpty(q.params)})})
 	}
 	return with(nil, pair{"resultType", []byte(`"input_required"`)},
 		pair{"inputRequests", with(nil, requests...)}, pair{"requestState", quoted(p.handle)})
