@@ -63,6 +63,31 @@ type Answer struct {
 	// Token are the tokens for the issuer's own APIs. Keep of them in Person.Props what
 	// handlers need.
 	Token *oauth2.Token
+
+	provider *oidc.Provider
+	client   *http.Client
+}
+
+// Claims decodes what the issuer says of the person into v, as encoding/json does: the
+// ID token, and what is not in there from the userinfo endpoint, if there is one. Many
+// issuers tell name and email only there to who gets an access token too (OIDC Core §5.4).
+func (a *Answer) Claims(ctx context.Context, v any) error {
+	if a.provider != nil && a.provider.UserInfoEndpoint() != "" {
+		info, err := a.provider.UserInfo(oidc.ClientContext(ctx, a.client), oauth2.StaticTokenSource(a.Token))
+		switch {
+		case err != nil:
+			return fmt.Errorf("asking %s about a person failed", a.IDToken.Issuer) // err quotes the answer
+		case info.Subject != a.IDToken.Subject: // OIDC Core §5.3.2
+			return fmt.Errorf("%s answered about another person", a.IDToken.Issuer)
+		}
+		if err := info.Claims(v); err != nil {
+			return fmt.Errorf("reading what %s says of a person: %w", a.IDToken.Issuer, err)
+		}
+	}
+	if err := a.IDToken.Claims(v); err != nil {
+		return fmt.Errorf("reading the claims of an ID token: %w", err)
+	}
+	return nil
 }
 
 // Start implements oauth.Login.
@@ -114,7 +139,7 @@ func (l *Login) Finish(r *http.Request, a *oauth.Attempt) (*oauth.Person, error)
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(nonce(a))) != 1 {
 		return nil, fmt.Errorf("the ID token of %s is for another sign-in", l.Issuer)
 	}
-	return l.person(ctx, &Answer{IDToken: id, Token: token})
+	return l.person(ctx, &Answer{IDToken: id, Token: token, provider: provider, client: l.client()})
 }
 
 // answeredCode reads the answer in the address, and checks who gave it if it says so
@@ -158,10 +183,15 @@ func (l *Login) person(ctx context.Context, answer *Answer) (*oauth.Person, erro
 	return p, nil
 }
 
-func fromClaims(_ context.Context, a *Answer) (*oauth.Person, error) {
+func fromClaims(ctx context.Context, a *Answer) (*oauth.Person, error) {
 	var c Claims
 	if err := a.IDToken.Claims(&c); err != nil {
 		return nil, fmt.Errorf("reading the claims of an ID token: %w", err)
+	}
+	if c.Name == "" || c.Email == "" {
+		if err := a.Claims(ctx, &c); err != nil {
+			return nil, err
+		}
 	}
 	name := c.Name
 	if name == "" {

@@ -26,6 +26,7 @@ type issuer struct {
 	change func(claims map[string]any)
 	nonce  string
 	pkce   string
+	told   map[string]any // what the userinfo endpoint says; nil is no such endpoint
 }
 
 func newIssuer(t *testing.T) *issuer {
@@ -40,10 +41,21 @@ func newIssuer(t *testing.T) *issuer {
 		json.NewEncoder(w).Encode(v)
 	}
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, map[string]any{
+		metadata := map[string]any{
 			"issuer": i.URL, "authorization_endpoint": i.URL + "/auth", "token_endpoint": i.URL + "/token", "jwks_uri": i.URL + "/keys",
 			"id_token_signing_alg_values_supported": []string{"RS256"},
-		})
+		}
+		if i.told != nil {
+			metadata["userinfo_endpoint"] = i.URL + "/userinfo"
+		}
+		answer(w, metadata)
+	})
+	mux.HandleFunc("/userinfo", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer op-secret" {
+			http.Error(w, "who are you", http.StatusUnauthorized)
+			return
+		}
+		answer(w, i.told)
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "RS256", Use: "sig"}}})
@@ -90,6 +102,31 @@ func TestAPersonSignsInAtAnIssuer(t *testing.T) {
 	want := i.URL + `#user-1 {"sub":"user-1","name":"Ada","email":"ada@example.com","email_verified":true}`
 	if got := site.Call(t, end); got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWhatIsNotInTheIDTokenIsAsked_OIDC_Core_5_4(t *testing.T) {
+	withoutName := func(c map[string]any) { delete(c, "name"); delete(c, "email"); delete(c, "email_verified") }
+	i := newIssuer(t)
+	i.change = withoutName
+	i.told = map[string]any{"sub": "user-1", "name": "Ada", "email": "ada@example.com", "email_verified": true}
+	site := signintest.New(t, &oidc.Login{Issuer: i.URL, ClientID: "app", ClientSecret: "s"})
+	end := site.Get(t, site.Get(t, site.Allow(t).Location).Location)
+	want := i.URL + `#user-1 {"sub":"user-1","name":"Ada","email":"ada@example.com","email_verified":true}`
+	if got := site.Call(t, end); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for name, told := range map[string]map[string]any{
+		"about another person, §5.3.2": {"sub": "user-2", "name": "Eve", "email": "eve@example.com"},
+		"about nobody, §5.3.2":         {"name": "Eve"},
+	} {
+		i := newIssuer(t)
+		i.change, i.told = withoutName, told
+		site := signintest.New(t, &oidc.Login{Issuer: i.URL, ClientID: "app"})
+		end := site.Get(t, site.Get(t, site.Allow(t).Location).Location)
+		if got := site.Result(t, end); got.Get("error") != "server_error" || got.Has("code") {
+			t.Errorf("%s: got %v", name, got)
+		}
 	}
 }
 
