@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	json "github.com/go-json-experiment/json"
@@ -29,15 +30,29 @@ type accountSession struct {
 	Name    string
 }
 
-// accountPage is what the account page shows.
-type accountPage struct {
+// An AccountPage is what the template account.html shows: what a person allowed, and what
+// else is kept for them. Forms are posted to Action with Proof as "proof" and one of
+// "revoke" (a grant's ID), "erase" (a holding's ID, or "all") and "signout".
+type AccountPage struct {
 	Server, Action, Proof, Person string
-	Grants                        []accountGrant
+	Grants                        []AccountGrant
+	Holdings                      []AccountHolding
 }
 
-type accountGrant struct {
-	ID, Client, ClientID, Host, Resource, Created, Used string
-	Scopes                                              []string
+// An AccountGrant is a grant on the account page.
+type AccountGrant struct {
+	ID, Client string
+	ClientID   string // of a client with a metadata document: its address
+	Host       string // where answers go
+	Resource   string
+	Scopes     []string // in words
+	Since      string
+	Used       string
+}
+
+// An AccountHolding is something else that is kept, on the account page.
+type AccountHolding struct {
+	ID, Kind, What, Client, Used, Ends string // empty where it is not known or not so
 }
 
 // account shows a person what they allowed, and takes it back.
@@ -116,16 +131,18 @@ func (s *Server) proof(session string) string {
 }
 
 func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, session *accountSession, cookie string) error {
-	live, err := s.grants.ofUser(r.Context(), session.User)
+	live, held, err := s.kept(r.Context(), session.User)
 	if err != nil {
 		return err
 	}
-	page := accountPage{Server: s.provider.Name, Action: s.url("/account"), Proof: s.proof(cookie), Person: session.Name}
+	page := AccountPage{Server: s.provider.Name, Action: s.url("/account"), Proof: s.proof(cookie), Person: session.Name}
+	names := map[string]string{}
 	for _, g := range live {
-		shown := accountGrant{
+		shown := AccountGrant{
 			ID: g.ID, Client: cmpOr(g.ClientName, "A program without a name"), Host: redirectHost(g.Redirect), Resource: g.Resource,
-			Created: day(g.Created), Used: day(g.Refreshed), Scopes: g.Scopes,
+			Since: day(g.Created), Used: day(lastUse(g)), Scopes: g.Scopes,
 		}
+		names[g.Client] = shown.Client
 		if isDocumentURL(g.Client) {
 			shown.ClientID = g.Client
 		}
@@ -134,10 +151,133 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, session *ac
 		}
 		page.Grants = append(page.Grants, shown)
 	}
+	for _, h := range held {
+		page.Holdings = append(page.Holdings, AccountHolding{
+			ID: h.ID, Kind: h.Kind, What: h.What, Client: cmpOr(names[h.Client], h.Client), Used: day(h.Used), Ends: day(h.Ends),
+		})
+	}
 	return s.pages.show(w, http.StatusOK, "account", page)
 }
 
-func day(t time.Time) string { return t.UTC().Format("2 January 2006") }
+// kept is all that there is for a person.
+func (s *Server) kept(ctx context.Context, user string) ([]*grant, []Holding, error) {
+	live, err := s.grants.ofUser(ctx, user)
+	if err != nil {
+		return nil, nil, err
+	}
+	held, err := s.held(ctx, user, live)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: listing what is kept for a person: %w", ErrUnavailable, err)
+	}
+	return live, held, nil
+}
+
+// lastUse is when the client last asked for tokens; while one is good, its use is not
+// written down.
+func lastUse(g *grant) time.Time {
+	if g.Refreshed.After(g.Created) {
+		return g.Refreshed
+	}
+	return g.Created
+}
+
+func day(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2 January 2006")
+}
+
+// The forms of /account.json.
+type (
+	accountDocument struct {
+		User     string          `json:"user"`
+		Name     string          `json:"name"`
+		Grants   []grantDocument `json:"grants"`
+		Sessions []heldDocument  `json:"sessions"`
+		Objects  []heldDocument  `json:"objects"`
+		Other    []heldDocument  `json:"other,omitempty"`
+	}
+	grantDocument struct {
+		ID           string          `json:"id"`
+		Client       string          `json:"client"`
+		ClientID     string          `json:"client_id"`
+		RedirectHost string          `json:"redirect_host"`
+		Resource     string          `json:"resource"`
+		Scopes       []scopeDocument `json:"scopes"`
+		Created      time.Time       `json:"created"`
+		LastUsed     time.Time       `json:"last_used"`
+		Ends         time.Time       `json:"ends"`
+	}
+	scopeDocument struct {
+		Name  string `json:"name"`
+		Words string `json:"words"`
+	}
+	heldDocument struct {
+		ID       string    `json:"id"`
+		What     string    `json:"what"`
+		ClientID string    `json:"client_id,omitempty"`
+		LastUsed time.Time `json:"last_used,omitzero"`
+		Ends     time.Time `json:"ends,omitzero"`
+	}
+)
+
+// accountJSON is the account page for programs of the person's, which signed in there as a
+// browser does. Access tokens open it to nobody: what one client was allowed is none of
+// another's business.
+func (s *Server) accountJSON(w http.ResponseWriter, r *http.Request) error {
+	session, _, err := s.accountSession(r)
+	if err != nil {
+		return err
+	}
+	if session == nil {
+		return writeDocument(w, http.StatusUnauthorized, map[string]string{
+			"error": "login_required", "error_description": "sign in at the account page first", "account": s.url("/account"),
+		})
+	}
+	live, held, err := s.kept(r.Context(), session.User)
+	if err != nil {
+		return err
+	}
+	doc := accountDocument{User: session.User, Name: session.Name, Grants: []grantDocument{}, Sessions: []heldDocument{}, Objects: []heldDocument{}}
+	for _, g := range live {
+		d := grantDocument{
+			ID: g.ID, Client: g.ClientName, ClientID: g.Client, RedirectHost: redirectHost(g.Redirect), Resource: g.Resource,
+			Scopes: []scopeDocument{}, Created: g.Created, LastUsed: lastUse(g), Ends: g.Ends,
+		}
+		for _, name := range g.Scopes {
+			sc := scopeDocument{Name: name, Words: name}
+			if res := s.resourceByID(g.Resource); res != nil {
+				sc.Words = cmpOr(strings.Join(res.words([]string{name}), ""), name)
+			}
+			d.Scopes = append(d.Scopes, sc)
+		}
+		doc.Grants = append(doc.Grants, d)
+	}
+	for _, h := range held {
+		d := heldDocument{ID: h.ID, What: h.What, ClientID: h.Client, LastUsed: h.Used, Ends: h.Ends}
+		switch h.Kind {
+		case "session":
+			doc.Sessions = append(doc.Sessions, d)
+		case "object":
+			doc.Objects = append(doc.Objects, d)
+		default:
+			doc.Other = append(doc.Other, d)
+		}
+	}
+	return writeDocument(w, http.StatusOK, doc)
+}
+
+func writeDocument(w http.ResponseWriter, status int, doc any) error {
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return fmt.Errorf("oauth: encoding an account: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+	return nil
+}
 
 // changeAccount takes a grant back, or signs out.
 func (s *Server) changeAccount(w http.ResponseWriter, r *http.Request, session *accountSession, cookie string) error {
@@ -153,15 +293,55 @@ func (s *Server) changeAccount(w http.ResponseWriter, r *http.Request, session *
 	case f.get("signout") != "":
 		return s.signOut(w, r, cookie)
 	case f.get("revoke") != "" && isID(f.get("revoke")):
-		// Somebody else's grant and one that is not there are answered alike.
-		err := s.grants.revoke(r.Context(), f.get("revoke"), "revoked by the person", func(g *grant) bool { return g.User == session.User })
-		if err != nil {
-			return err
-		}
-		http.Redirect(w, r, s.url("/account"), http.StatusSeeOther)
-		return nil
+		return s.takeBack(w, r, session, f.get("revoke"))
+	case f.get("erase") != "":
+		return s.erase(w, r, session, f.get("erase"))
 	}
 	return pageError(http.StatusBadRequest, "This answer is malformed.")
+}
+
+// takeBack revokes a grant of the person's. Somebody else's and one that is not there are
+// answered alike.
+func (s *Server) takeBack(w http.ResponseWriter, r *http.Request, session *accountSession, id string) error {
+	var mine *grant
+	err := s.grants.revoke(r.Context(), id, "revoked by the person", func(g *grant) bool {
+		if g.User != session.User {
+			return false
+		}
+		mine = g
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	if mine != nil {
+		if err := s.tellRevoked(r.Context(), mine); err != nil {
+			s.log.ErrorContext(r.Context(), "oauth: what is kept for a revoked client was not hidden", "grant", id, "err", err)
+			return pageError(http.StatusServiceUnavailable, "The program can use nothing of yours any more. But what is kept for it could not be put away: look at your account again, and erase it there.")
+		}
+	}
+	http.Redirect(w, r, s.url("/account"), http.StatusSeeOther)
+	return nil
+}
+
+// erase erases something that is kept for the person, or everything.
+func (s *Server) erase(w http.ResponseWriter, r *http.Request, session *accountSession, id string) error {
+	live, held, err := s.kept(r.Context(), session.User)
+	if err != nil {
+		return err
+	}
+	for _, h := range held {
+		if h.ID != id && id != "all" {
+			continue
+		}
+		err := s.provider.Holdings.Erase(r.Context(), session.User, s.allowed(live), h.ID)
+		if err != nil && !errors.Is(err, ErrNotHeld) {
+			return fmt.Errorf("%w: erasing what is kept for a person: %w", ErrUnavailable, err)
+		}
+	}
+	s.log.InfoContext(r.Context(), "oauth: a person had erased what was kept for them", "all", id == "all")
+	http.Redirect(w, r, s.url("/account"), http.StatusSeeOther)
+	return nil
 }
 
 func (s *Server) signOut(w http.ResponseWriter, r *http.Request, cookie string) error {
@@ -169,7 +349,7 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request, cookie string) 
 		return err
 	}
 	s.setSession(w, "", -1)
-	return s.pages.show(w, http.StatusOK, "signedout", struct{ Server, Action string }{s.provider.Name, s.url("/account")})
+	return s.pages.show(w, http.StatusOK, "signedout", SignedOutPage{s.provider.Name, s.url("/account")})
 }
 
 func (s *Server) endSession(ctx context.Context, cookie string) error {

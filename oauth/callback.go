@@ -128,14 +128,16 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request, browser string
 		}
 	}
 	req := &t.Request
-	code, err := s.grants.create(r.Context(), grant{
+	made := grant{
 		Client: req.Client, ClientName: req.ClientName, User: t.Person.ID, UserName: t.Person.Name,
 		Resource: req.Resource, Redirect: req.Redirect, Scopes: req.Scopes,
 		Bound: req.Bound,
-	}, req.Challenge, t.Person.Props)
+	}
+	code, err := s.grants.create(r.Context(), made, req.Challenge, t.Person.Props)
 	if err != nil {
 		return err
 	}
+	s.tellGranted(r.Context(), &made)
 	if t.Remember {
 		s.remember(w, r, browser, t)
 	}

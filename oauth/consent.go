@@ -15,8 +15,10 @@ import (
 
 const rememberPrefix = "oauth/remembered/"
 
-// consentPage is what the consent page shows. All of it comes from the checked request.
-type consentPage struct {
+// A ConsentPage is what the template consent.html shows. All of it comes from the checked
+// request. The form is posted to Action with Handle as "handle", "decision" as "allow" or
+// "deny", and "remember" if Remember is set and the person wants it.
+type ConsentPage struct {
 	Server   string
 	Action   string
 	Handle   string
@@ -41,7 +43,7 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, browser stri
 	if res == nil {
 		return errors.New("the resource of a checked request is gone")
 	}
-	page := consentPage{
+	page := ConsentPage{
 		Server: s.provider.Name, Action: s.url("/consent"), Handle: handle.text,
 		Client: cmpOr(c.Name, "A program without a name"), Host: redirectHost(t.Request.Redirect),
 		Loopback: isLoopbackURI(t.Request.Redirect), Remember: t.MayRemember, Resource: res.Name, Scopes: res.words(t.Request.Scopes),

@@ -51,9 +51,14 @@ type Field struct {
 	Label string
 	Type  string // "text" (the zero value), "email" or "password"
 	Value string
+	// Autocomplete tells browsers and password managers what the field is: "username",
+	// "current-password", "email" and so on (HTML, autofill). Empty is nothing.
+	Autocomplete string
 }
 
-type questionPage struct {
+// A QuestionPage is what the template question.html shows. The form is posted to Action
+// with State as "state" and the fields. Problem is why the person is asked again.
+type QuestionPage struct {
 	Question
 	Server, Action, State, Problem string
 }
@@ -69,7 +74,7 @@ func (a *Attempt) Ask(w http.ResponseWriter, q Question) error {
 	if q.Submit == "" {
 		q.Submit = "Sign in"
 	}
-	return a.server.pages.show(w, http.StatusOK, "question", questionPage{
+	return a.server.pages.show(w, http.StatusOK, "question", QuestionPage{
 		Question: q, Server: a.server.provider.Name, Action: a.Callback, State: a.State, Problem: a.Problem,
 	})
 }

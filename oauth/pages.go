@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
+	"io/fs"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,13 +18,29 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// pages are what people see. They have no script and load nothing.
+// pages are what people see. They have no script, and load nothing from elsewhere.
 type pages struct {
 	templates *template.Template
 	policy    string
 }
 
-func newPages(style string) (*pages, error) {
+// An ErrorPage is what the template error.html shows.
+type ErrorPage struct{ Server, Text string }
+
+// A SignedOutPage is what the template signedout.html shows. Action is where to sign in
+// again.
+type SignedOutPage struct{ Server, Action string }
+
+// samples are data of each page, to find mistakes in templates when the program starts.
+var samples = map[string]any{
+	"consent":   ConsentPage{Scopes: []string{"x"}, ClientID: "x", Person: "x", Loopback: true, Remember: true},
+	"account":   AccountPage{Grants: []AccountGrant{{Scopes: []string{"x"}, ClientID: "x"}}, Holdings: []AccountHolding{{}}},
+	"question":  QuestionPage{Question: Question{Text: "x", Fields: []Field{{}}}, Problem: "x"},
+	"error":     ErrorPage{},
+	"signedout": SignedOutPage{},
+}
+
+func newPages(style string, replaced fs.FS) (*pages, error) {
 	base, err := pageFiles.ReadFile("page/style.css")
 	if err != nil {
 		return nil, fmt.Errorf("oauth: reading the style: %w", err)
@@ -37,9 +55,42 @@ func newPages(style string) (*pages, error) {
 	if t, err = t.ParseFS(pageFiles, "page/*.html"); err != nil {
 		return nil, fmt.Errorf("oauth: reading the pages: %w", err)
 	}
+	if err := replace(t, replaced); err != nil {
+		return nil, err
+	}
 	sum := sha256.Sum256([]byte(css))
-	return &pages{templates: t, policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; frame-ancestors 'none'"}, nil
+	p := &pages{templates: t, policy: "default-src 'none'; img-src 'self' data:; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; base-uri 'none'; frame-ancestors 'none'"}
+	for name, data := range samples {
+		if err := t.ExecuteTemplate(io.Discard, name+".html", data); err != nil {
+			return nil, fmt.Errorf("oauth: the page %s.html: %w", name, err)
+		}
+	}
+	return p, nil
+}
+
+// replace puts the author's templates in the place of those of the same name.
+func replace(t *template.Template, files fs.FS) error {
+	if files == nil {
+		return nil
+	}
+	names, err := fs.Glob(files, "*.html")
+	if err != nil {
+		return fmt.Errorf("oauth: reading Templates: %w", err)
+	}
+	if len(names) == 0 {
+		return errors.New("oauth: Templates has no file *.html")
+	}
+	for _, name := range names {
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return fmt.Errorf("oauth: reading Templates: %w", err)
+		}
+		if _, err := t.New(name).Parse(string(text)); err != nil {
+			return fmt.Errorf("oauth: reading Templates: %w", err)
+		}
+	}
+	return nil
 }
 
 // setHeaders keeps a page out of frames, caches and referrers. There is no form-action:
@@ -133,7 +184,7 @@ func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
 		s.log.ErrorContext(r.Context(), "oauth: request failed", "path", r.URL.Path, "err", err)
 		toPerson = &pageErr{http.StatusInternalServerError, "Something went wrong here. It has been noted."}
 	}
-	if err := s.pages.show(w, toPerson.status, "error", struct{ Server, Text string }{s.provider.Name, toPerson.text}); err != nil {
+	if err := s.pages.show(w, toPerson.status, "error", ErrorPage{s.provider.Name, toPerson.text}); err != nil {
 		http.Error(w, toPerson.text, toPerson.status)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -103,12 +104,23 @@ type Provider struct {
 	// protected resource. They should be those of the mount.
 	AllowedOrigins []string
 
+	// Holdings is what else is kept for people, for the account page. Nil is nothing.
+	Holdings Holdings
+
 	// Name is what pages call this server. Empty is the host of the issuer.
 	Name string
 
 	// Style is CSS that comes after that of the pages; colours and fonts are variables
 	// (see page/style.css).
 	Style string
+
+	// Templates replace pages: files of html/template named consent.html ([ConsentPage]),
+	// account.html ([AccountPage]), question.html ([QuestionPage]), error.html ([ErrorPage])
+	// and signedout.html ([SignedOutPage]), and others that those use. {{style}} writes the
+	// style; "top" and "end" are the frame of the pages here (see oauth/page). No page may
+	// run a script, be framed, or load anything but images of this server: their policy
+	// (CSP) stays. A mistake in one is found by Protect. Nil replaces none.
+	Templates fs.FS
 
 	// Logger gets security events. No token, code, verifier, cookie or person's name is
 	// ever in them. Nil is slog.Default().
@@ -216,7 +228,7 @@ func (p *Provider) Protect(ctx context.Context, next http.Handler) (*Server, err
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
 	var err error
-	if s.pages, err = newPages(s.provider.Style); err != nil {
+	if s.pages, err = newPages(s.provider.Style, s.provider.Templates); err != nil {
 		return nil, err
 	}
 	s.route()
@@ -490,6 +502,7 @@ func (s *Server) route() {
 		base + "/authorize":           s.page(s.authorize, http.MethodGet, http.MethodPost),
 		base + "/consent":             s.ownPage(s.consent, http.MethodPost),
 		base + "/account":             s.ownPage(s.account, http.MethodGet, http.MethodPost),
+		base + "/account.json":        s.page(s.accountJSON, http.MethodGet),
 		base + "/callback":            s.page(s.callback, http.MethodGet, http.MethodPost),
 		base + "/token":               s.endpoint(s.exchange, s.limits.token),
 		base + "/revoke":              s.endpoint(s.revocation, s.limits.token),

@@ -37,7 +37,7 @@ func (dev) Start(w http.ResponseWriter, r *http.Request, a *oauth.Attempt) error
 	return a.Ask(w, oauth.Question{
 		Title:  "Who do you want to be?",
 		Text:   "This server runs on your own machine and believes any name.",
-		Fields: []oauth.Field{{Name: "name", Label: "Name", Value: "developer"}},
+		Fields: []oauth.Field{{Name: "name", Label: "Name", Value: "developer", Autocomplete: "username"}},
 	})
 }
 
