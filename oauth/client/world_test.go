@@ -57,6 +57,8 @@ func newWorld(t testing.TB) *world {
 		t: t, counts: map[string]int{}, clients: map[string]map[string]any{}, codes: map[string]url.Values{}, access: map[string]string{},
 		refresh: map[string]string{}, handle: map[string]http.HandlerFunc{}, needs: map[string]string{}, lifetime: 3600,
 	}
+	w.mu.Lock() // a request of another process is ordered with this by nothing else
+	defer w.mu.Unlock()
 	w.mcp = httptest.NewServer(w.routes("mcp", map[string]http.HandlerFunc{
 		"/mcp": w.serveMCP, "/.well-known/oauth-protected-resource/mcp": w.serveResource,
 	}))
