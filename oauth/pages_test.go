@@ -30,7 +30,11 @@ func TestTemplatesReplacePagesUnderTheSamePolicy(t *testing.T) {
 	if !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe") || strings.Contains(csp, "script-src") {
 		t.Errorf("policy %q", csp)
 	}
-	w.browser().mustAllow(w.asks(client), "alice")
+	b := w.browser()
+	login := b.post(w.url("/consent"), b.get(w.asks(client)).fields("decision", "allow"))
+	if _, q := b.post(w.url("/callback"), login.fields("name", "alice")).location(); q.Get("code") == "" {
+		t.Error("nobody can sign in with it")
+	}
 	if a := w.browser().get(w.url("/account")); !strings.Contains(a.body, "Name?") {
 		t.Errorf("pages that are not replaced: %s", a.body)
 	}
@@ -146,8 +150,9 @@ func TestWhatIsKeptIsToldOfGrantsAndErasedByItsPersonAlone(t *testing.T) {
 	k := &kept{}
 	w := newWorld(t, func(p *Provider) { p.Holdings = k })
 	client := w.registers()
-	w.browser().mustAllow(w.asks(client), "alice")
-	w.browser().mustAllow(w.asks(client), "alice")
+	for range 2 {
+		w.tokens(client, w.browser().mustAllow(w.asks(client), "alice"))
+	}
 	b := w.browser()
 	page := b.opensAccount("alice")
 	if !strings.Contains(page.body, "notes of test:alice") || strings.Contains(page.body, "bob") {
@@ -209,7 +214,7 @@ func TestTheAccountDocumentIsForThePersonAlone(t *testing.T) {
 	w := newWorld(t, func(p *Provider) { p.Holdings = &kept{} })
 	client, tok := w.signsIn("alice", "scope", "write")
 	w.signsIn("bob")
-	if a := w.calls("/account.json", tok.AccessToken); a.status != 401 || !strings.Contains(a.body, "login_required") {
+	if a := w.browser().get(w.url("/account.json"), "Authorization", "Bearer "+tok.AccessToken); a.status != 401 || !strings.Contains(a.body, "login_required") {
 		t.Errorf("with an access token: %d %s", a.status, a.body)
 	}
 	b := w.browser()
