@@ -100,12 +100,10 @@ func (sl *slot) ask(p *process, id []byte, method string, params []byte) {
 		go sl.put(ctx, ss, q)
 		return
 	}
-	select {
-	case c.asks <- q:
-	default:
-		sl.settle(q)
-		refuse(errors.New("too many questions wait for an answer"))
-	}
+	c.mu.Lock()
+	c.asks = append(c.asks, q) // bounded by those of the child
+	c.mu.Unlock()
+	c.stir()
 }
 
 // decodeAsk reads a question as the SDK knows it.
@@ -239,11 +237,11 @@ type parked struct {
 	expiry    *time.Timer
 }
 
-// park ends a round with the question, and those that came with it.
-func (sl *slot) park(c *call, first *question) (mcp.Result, error) {
-	pk := &parked{c: c, questions: map[string]*question{"1": first}}
-	for len(c.asks) > 0 {
-		pk.questions[strconv.Itoa(len(pk.questions)+1)] = <-c.asks
+// park ends a round with questions.
+func (sl *slot) park(c *call, asks []*question) (mcp.Result, error) {
+	pk := &parked{c: c, questions: make(map[string]*question)}
+	for i, q := range asks {
+		pk.questions[strconv.Itoa(i+1)] = q
 	}
 	return sl.parkAs(rand.Text(), pk)
 }

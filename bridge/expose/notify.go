@@ -81,10 +81,29 @@ func (sl *slot) progress(params []byte) {
 }
 
 func (c *call) note(n note) {
+	c.mu.Lock()
+	if len(c.notes) < maxNotes {
+		c.notes = append(c.notes, n)
+	}
+	c.mu.Unlock()
+	c.stir()
+}
+
+// stir tells whoever awaits the call that the child said something.
+func (c *call) stir() {
 	select {
-	case c.notes <- n:
+	case c.stirred <- struct{}{}:
 	default:
 	}
+}
+
+// heard takes what the child said since.
+func (c *call) heard() ([]note, []*question) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	notes, asks := c.notes, c.asks
+	c.notes, c.asks = nil, nil
+	return notes, asks
 }
 
 // tell sends the client of a call what the child said.

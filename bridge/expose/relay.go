@@ -107,14 +107,15 @@ func (t *tenant) discover(ctx context.Context, ss *mcp.ServerSession, next mcp.M
 
 // A call is a request that the child works on.
 type call struct {
-	sl     *slot
-	p      *process
-	x      *exchange
-	method string
-	asks   chan *question // of a 2026-07-28 client, for the end of the round
-	notes  chan note      // what the child says to the client meanwhile
+	sl      *slot
+	p       *process
+	x       *exchange
+	method  string
+	stirred chan struct{} // there are notes or asks
 
 	mu     sync.Mutex
+	asks   []*question // of a 2026-07-28 client, for the end of the round
+	notes  []note      // what the child says to the client meanwhile
 	ctx    context.Context
 	ss     *mcp.ServerSession
 	token  any // the client's progress token, nil if it wants no progress
@@ -148,7 +149,7 @@ func (t *tenant) forward(ctx context.Context, ss *mcp.ServerSession, method stri
 		return nil, err
 	}
 	c := &call{sl: sl, p: p, method: method, ctx: ctx, ss: ss, modern: isModern(ss), token: params.GetMeta()[jsonrpc.MetaProgressToken],
-		asks: make(chan *question, maxQuestions), notes: make(chan note, maxNotes)}
+		stirred: make(chan struct{}, 1)}
 	if err := sl.open(c); err != nil {
 		sl.release()
 		return nil, err
@@ -209,13 +210,18 @@ func (sl *slot) finish(c *call) {
 func (sl *slot) await(ctx context.Context, c *call) (mcp.Result, error) {
 	for {
 		select {
-		case n := <-c.notes:
-			c.tell(ctx, n)
-		case q := <-c.asks:
-			return sl.park(c, q)
+		case <-c.stirred:
+			notes, asks := c.heard()
+			for _, n := range notes {
+				c.tell(ctx, n)
+			}
+			if len(asks) > 0 {
+				return sl.park(c, asks)
+			}
 		case a := <-c.x.answer:
-			for len(c.notes) > 0 {
-				c.tell(ctx, <-c.notes)
+			notes, _ := c.heard()
+			for _, n := range notes {
+				c.tell(ctx, n)
 			}
 			sl.finish(c)
 			if a.err != nil {

@@ -42,7 +42,7 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-func newWorld(t *testing.T, kind string, o Options) *world {
+func newWorld(t testing.TB, kind string, o Options) *world {
 	t.Helper()
 	w := &world{log: new(lines)}
 	if o.Command == nil {
@@ -110,7 +110,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 // A person is a client with all that clients can be asked.
 type person struct {
 	*mcp.ClientSession
-	t         *testing.T
+	t         testing.TB
 	asked     chan string
 	progress  chan float64
 	logs      chan string
@@ -125,7 +125,7 @@ type clientKind struct {
 	sse     bool
 }
 
-func (w *world) connect(t *testing.T, user string, k clientKind) *person {
+func (w *world) connect(t testing.TB, user string, k clientKind) *person {
 	t.Helper()
 	p, err := w.tryConnect(t, user, k)
 	if err != nil {
@@ -134,7 +134,7 @@ func (w *world) connect(t *testing.T, user string, k clientKind) *person {
 	return p
 }
 
-func (w *world) tryConnect(t *testing.T, user string, k clientKind) (*person, error) {
+func (w *world) tryConnect(t testing.TB, user string, k clientKind) (*person, error) {
 	p := &person{t: t, asked: make(chan string, 100), progress: make(chan float64, 1000), logs: make(chan string, 1000),
 		changed: make(chan struct{}, 100), updated: make(chan string, 100), completed: make(chan string, 100)}
 	o := &mcp.ClientOptions{
