@@ -408,7 +408,9 @@ func TestWhereAServerMayLead(t *testing.T) {
 	} {
 		u, _ := url.Parse(test.server)
 		f := newFetcher(Policy{AllowPrivate: test.private}, u, nil)
-		f.lookup = func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr(test.addrs)}, nil }
+		f.lookup = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr(test.addrs)}, nil
+		}
 		if got, err := f.serverReach(t.Context()); err != nil || got != test.want {
 			t.Errorf("%s (%s, %v) may lead to %v (%v), want %v", test.server, test.addrs, test.private, got, err, test.want)
 		}

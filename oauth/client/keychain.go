@@ -20,4 +20,6 @@ func (systemKeychain) Get(name string) (string, error) {
 	return secret, err
 }
 
-func (systemKeychain) Set(name, secret string) error { return keyring.Set(keychainService, name, secret) }
+func (systemKeychain) Set(name, secret string) error {
+	return keyring.Set(keychainService, name, secret)
+}
