@@ -65,6 +65,9 @@ func (e *eventReader) next() (event, error) {
 		}
 		switch string(name) {
 		case "data":
+			if len(ev.data)+len(value) >= e.limit {
+				return event{}, errTooLong
+			}
 			if data {
 				ev.data = append(ev.data, '\n')
 			}

@@ -141,12 +141,11 @@ func errorAnswer(id []byte, err error) []byte {
 	if errors.As(err, &f) && f.answer != nil {
 		return jsonrpc.AppendError(nil, id, f.answer.Code, f.answer.Message, f.answer.Data)
 	}
-	var known *jsonrpc.Error
-	if errors.As(err, &known) {
+	if known, ok := err.(*jsonrpc.Error); ok { // the bridge's own; one that is wrapped is of what the server sent
 		return jsonrpc.AppendError(nil, id, int64(known.Code), known.Message, nil)
 	}
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("the bridge is stopping")
 	}
-	return jsonrpc.AppendError(nil, id, jsonrpc.CodeInternalError, "causeway connect: "+plain(err), nil)
+	return jsonrpc.AppendError(nil, id, jsonrpc.CodeInternalError, "causeway connect: "+clip(err.Error(), 1000), nil)
 }

@@ -6,18 +6,22 @@ import (
 	"github.com/causeway-mcp/causeway/internal/jsonrpc"
 )
 
-// member returns a member of a checked object, or nil.
+// member returns a member of a checked object, or nil. An object in which a name occurs
+// twice has none: another reader might see the other one.
 func member(object []byte, name string) []byte {
 	var found []byte
 	if !jsonrpc.IsObject(object) {
 		return nil
 	}
-	jsonrpc.ScanObject(object, func(n, value []byte) error {
+	err := jsonrpc.ScanObject(object, func(n, value []byte) error {
 		if string(n) == name {
 			found = value
 		}
 		return nil
 	})
+	if err != nil {
+		return nil
+	}
 	return found
 }
 

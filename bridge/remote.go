@@ -52,6 +52,39 @@ type attempt struct {
 	err   error
 	ended time.Time
 	stop  context.CancelFunc
+	// hearing is closed when the server's notifications can reach us, or never will.
+	hearing chan struct{}
+}
+
+// hearTime is how long after connecting a call may wait for that.
+const hearTime = 500 * time.Millisecond
+
+// hear waits until the stream of notifications is open, so that what a call brings about
+// is heard of. It costs nothing but in the first moments.
+func (r *remote) hear(ctx context.Context, method string) {
+	if method != "tools/call" && method != "resources/subscribe" {
+		return
+	}
+	r.mu.Lock()
+	a := r.now
+	r.mu.Unlock()
+	select {
+	case <-a.hearing:
+		return
+	default:
+	}
+	select {
+	case <-a.done:
+	default:
+		return // another link is on its way, and the call will not wait for it here
+	}
+	left := time.NewTimer(time.Until(a.ended.Add(hearTime)))
+	defer left.Stop()
+	select {
+	case <-a.hearing:
+	case <-left.C:
+	case <-ctx.Done():
+	}
 }
 
 func newRemote(b *Bridge, s Server) (*remote, error) {
@@ -67,20 +100,24 @@ func (r *remote) start(in *intro) *attempt {
 	r.mu.Lock()
 	old := r.now
 	r.intro = in
-	a := r.connect()
+	a := r.connect(0)
 	r.mu.Unlock()
 	r.drop(old)
 	return a
 }
 
-// connect starts an attempt; r.mu is held.
-func (r *remote) connect() *attempt {
+// connect starts an attempt, after a pause; r.mu is held.
+func (r *remote) connect(pause time.Duration) *attempt {
 	ctx, stop := context.WithCancel(r.b.life)
-	a := &attempt{done: make(chan struct{}), stop: stop}
+	a := &attempt{done: make(chan struct{}), stop: stop, hearing: make(chan struct{})}
 	r.now = a
 	in := r.intro
 	r.b.work.Go(func() {
-		l, err := r.dial(ctx, in)
+		var l link
+		err := sleep(ctx, pause)
+		if err == nil {
+			l, err = r.dial(ctx, in)
+		}
 		a.link, a.err, a.ended = l, err, time.Now()
 		close(a.done)
 		if err != nil {
@@ -122,12 +159,15 @@ func (r *remote) connected(a *attempt, l link) {
 	if !current {
 		return
 	}
-	if s, ok := l.(*session); ok {
-		s.listen()
-	}
+	hearing := sync.OnceFunc(func() { close(a.hearing) })
 	if l.modern() {
-		r.rewatch(l)
+		r.rewatch(l, hearing)
 		return
+	}
+	if s, ok := l.(*session); ok {
+		s.listen(hearing)
+	} else {
+		hearing() // the one stream is open
 	}
 	ctx := r.b.life
 	if level != nil {
@@ -138,6 +178,10 @@ func (r *remote) connected(a *attempt, l link) {
 	}
 }
 
+// youngest is the age at which a session may be replaced at once: a server that forgets
+// every session must not be asked for more and more of them.
+const youngest = time.Second
+
 // lost is called by a link whose session is over: the next request opens another.
 func (r *remote) lost(l link) {
 	r.mu.Lock()
@@ -146,7 +190,7 @@ func (r *remote) lost(l link) {
 		r.log.Info("the session is over; opening another", "server", r.w.url.Host)
 		r.now.stop()
 		r.tools.forget()
-		r.connect()
+		r.connect(max(0, youngest-time.Since(r.now.ended)))
 	}
 }
 
@@ -178,7 +222,7 @@ func (r *remote) open(ctx context.Context) (link, error) {
 	select {
 	case <-a.done:
 		if a.err != nil && time.Since(a.ended) > retryAfterFailure {
-			a = r.connect()
+			a = r.connect(0)
 		}
 	default:
 	}
@@ -229,6 +273,7 @@ func (r *remote) answer(ctx context.Context, c *call) ([]byte, error) {
 	if err := r.permit(ctx, l, c); err != nil {
 		return nil, err
 	}
+	r.hear(ctx, c.method)
 	for again := false; ; again = true {
 		line, err := r.exchange(ctx, l, c)
 		if err == nil || again || ctx.Err() != nil {

@@ -78,8 +78,8 @@ func (s *session) discard(ctx context.Context) {
 }
 
 // listen reads the standalone stream until the link is closed. It is called at most once,
-// when the receiver knows the link.
-func (s *session) listen() { go s.follow() }
+// when the receiver knows the link. hearing is called when the stream is open, or will not be.
+func (s *session) listen(hearing func()) { go s.follow(hearing) }
 
 func (s *session) modern() bool { return false }
 func (s *session) about() about { return s.is }
@@ -198,7 +198,7 @@ func (a *awaited) resume(ctx context.Context, end tail) error {
 		if err := sleep(ctx, max(pause, shortestPause)); err != nil {
 			return err
 		}
-		next, err := a.s.get(ctx, lastEvent, nil, a.on)
+		next, err := a.s.get(ctx, lastEvent, nil, nil, a.on)
 		if a.answer != nil {
 			return nil
 		}
@@ -221,10 +221,10 @@ func (a *awaited) resume(ctx context.Context, end tail) error {
 }
 
 // get opens a stream: the standalone one, or the rest of another if lastEvent is not empty.
-func (s *session) get(ctx context.Context, lastEvent string, seen func(event), on func(delivery) bool) (tail, error) {
+func (s *session) get(ctx context.Context, lastEvent string, opened func(), seen func(event), on func(delivery) bool) (tail, error) {
 	req, err := s.w.request(ctx, http.MethodGet, s.w.url, nil)
 	if err != nil {
-		return tail{}, err
+		return noTail, err
 	}
 	for name, values := range s.header() {
 		req.Header[name] = values
@@ -235,24 +235,30 @@ func (s *session) get(ctx context.Context, lastEvent string, seen func(event), o
 	}
 	resp, err := s.w.do(req)
 	if err != nil {
-		return tail{}, err
+		return noTail, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return tail{}, s.w.refused(resp)
+		return noTail, s.w.refused(resp)
+	}
+	if opened != nil {
+		opened()
 	}
 	return s.w.read(resp.Body, resp.Header, on, seen)
 }
 
 // follow reads the standalone stream for as long as the session lives.
-func (s *session) follow() {
+func (s *session) follow(hearing func()) {
+	defer hearing()
 	b := backoff{}
+	open := false // a stream was there once
+	hear := func() { open = true; hearing() }
 	for s.life.Err() == nil {
 		s.mu.Lock()
 		lastEvent := s.lastEvent
 		s.mu.Unlock()
 		opened := time.Now()
-		end, err := s.get(s.life, lastEvent, s.remember, func(d delivery) bool {
+		end, err := s.get(s.life, lastEvent, hear, s.remember, func(d delivery) bool {
 			s.take(d, nil)
 			return false
 		})
@@ -261,7 +267,7 @@ func (s *session) follow() {
 		}
 		var f *failure
 		if errors.As(err, &f) && f.status >= 400 && f.status < 500 && f.status != http.StatusTooManyRequests {
-			if sessionOver(err) && s.id != "" {
+			if sessionOver(err) && s.id != "" && open {
 				s.isOver()
 			}
 			return // most often 405: the server has no such stream

@@ -60,14 +60,16 @@ func (r *remote) subscribe(ctx context.Context, l link, uri string, on bool) err
 }
 
 // rewatch opens the stream for a new link, in the background.
-func (r *remote) rewatch(l link) {
+func (r *remote) rewatch(l link, hearing func()) {
 	r.mu.Lock()
 	old := !r.intro.modern
 	r.mu.Unlock()
 	if !old && r.b.merged == nil {
+		hearing()
 		return // a modern host opens streams of its own
 	}
 	r.b.work.Go(func() {
+		defer hearing()
 		if err := r.listen(r.b.life, l); err != nil && r.b.life.Err() == nil {
 			r.log.Warn("the server does not tell of changes", "server", r.w.url.Host, "error", err)
 		}

@@ -92,6 +92,8 @@ type tail struct {
 	stream    bool          // it was an event stream
 }
 
+var noTail = tail{retry: -1}
+
 // post sends a message and gives every message of the answer to on, which returns true
 // when no more is wanted. The headers of the answer go to head first, unless that is nil.
 func (w *wire) post(ctx context.Context, body []byte, header http.Header, head func(http.Header) error, on func(delivery) bool) (tail, error) {
@@ -99,7 +101,7 @@ func (w *wire) post(ctx context.Context, body []byte, header http.Header, head f
 	defer cancel(nil)
 	req, err := w.request(ctx, http.MethodPost, w.url, body)
 	if err != nil {
-		return tail{}, err
+		return noTail, err
 	}
 	for name, values := range header {
 		req.Header[name] = values
@@ -108,19 +110,19 @@ func (w *wire) post(ctx context.Context, body []byte, header http.Header, head f
 	req.Header["Accept"] = []string{acceptBoth}
 	resp, err := w.do(req)
 	if err != nil {
-		return tail{}, err
+		return noTail, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return tail{}, w.refused(resp)
+		return noTail, w.refused(resp)
 	}
 	if head != nil {
 		if err := head(resp.Header); err != nil {
-			return tail{}, err
+			return noTail, err
 		}
 	}
 	if resp.StatusCode == http.StatusAccepted || resp.StatusCode == http.StatusNoContent {
-		return tail{retry: -1}, nil
+		return noTail, nil
 	}
 	guarded := newIdleReader(resp.Body, w.idle, cancel)
 	defer guarded.stop()
@@ -139,15 +141,15 @@ func (w *wire) read(body io.Reader, header http.Header, on func(delivery) bool, 
 	case "application/json":
 		raw, err := w.whole(body, header)
 		if err != nil {
-			return tail{}, err
+			return noTail, err
 		}
 		if len(bytes.TrimSpace(raw)) == 0 {
-			return tail{retry: -1}, nil
+			return noTail, nil
 		}
 		_, err = w.deliver(raw, on)
-		return tail{retry: -1}, err
+		return noTail, err
 	default:
-		return tail{}, w.failed(fmt.Sprintf("answered with the content type %.60q, which is neither JSON nor an event stream", kind), nil)
+		return noTail, w.failed(fmt.Sprintf("answered with the content type %.60q, which is neither JSON nor an event stream", kind), nil)
 	}
 }
 
