@@ -112,6 +112,9 @@ func (a *Agent[State]) register(st *storage, s *mcp.Server) error {
 		return fmt.Errorf("agent %q: %w", a.Kind, err)
 	}
 	st.kinds.Store(agentKey{a}, kind)
+	if a.Scope == PerSession || a.Scope == PerUser || a.Scope == PerGrant {
+		st.personal = append(st.personal, ownedKind{a.Kind, a.Scope, func(ctx context.Context, id string) error { return kind.Get(id).Delete(ctx) }})
+	}
 	return nil
 }
 

@@ -105,13 +105,14 @@ type App struct {
 	// output.
 	Ready func(base string)
 
-	mux     *http.ServeMux
-	mounts  []*mount
-	opening sync.Once
-	openErr error
-	storage *storage
-	root    http.Handler // the mux, behind sign-in where there is one
-	base    string       // the address that is listened on, as a URL
+	mux      *http.ServeMux
+	mounts   []*mount
+	opening  sync.Once
+	openErr  error
+	storage  *storage
+	holdings *holdings
+	root     http.Handler // the mux, behind sign-in where there is one
+	base     string       // the address that is listened on, as a URL
 }
 
 // A MountHandler is an MCP server to be mounted with [App.Mount]; [Server] makes
@@ -278,6 +279,13 @@ func (a *App) protect() (http.Handler, error) {
 	}
 	if p.AllowedOrigins == nil {
 		p.AllowedOrigins = a.AllowedOrigins
+	}
+	if p.Holdings == nil {
+		h, err := newHoldings(a, p.Issuer, p.Resources)
+		if err != nil {
+			return nil, err
+		}
+		p.Holdings, a.holdings = h, h
 	}
 	if p.Logger == nil {
 		p.Logger = a.logger()

@@ -95,11 +95,11 @@ func TestAClientStepsUpWhereAToolNeedsMoreScopes(t *testing.T) {
 	}
 }
 
-// bearer is a token of a new program of ada's, with the least scopes.
-func bearer(t *testing.T, base string) string {
+// bearerOf is a token of a new program of the person's, with the least scopes.
+func bearerOf(t *testing.T, base, name string) string {
 	t.Helper()
 	var token string
-	h, err := person.New("name", "ada").Program("p")
+	h, err := person.New("name", name).Program("p")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,30 +118,39 @@ func bearer(t *testing.T, base string) string {
 	return token
 }
 
+// rpc posts a message with a token.
+func rpc(t *testing.T, url, token, body string, header ...string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp, string(b)
+}
+
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestWithoutTheScopeTheAnswerIsAChallenge(t *testing.T) {
 	base := scoped(t)
-	token := bearer(t, base)
+	token := bearerOf(t, base, "ada")
 	post := func(session string, body string, hd ...string) (*http.Response, string) {
 		t.Helper()
-		r, _ := http.NewRequestWithContext(t.Context(), "POST", base+"/mcp", strings.NewReader(body))
-		r.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
 		if session != "" {
-			r.Header.Set("Mcp-Session-Id", session)
+			hd = append(hd, "Mcp-Session-Id", session)
 		}
-		for i := 0; i < len(hd); i += 2 {
-			r.Header.Set(hd[i], hd[i+1])
-		}
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, _ := io.ReadAll(resp.Body)
-		return resp, string(b)
+		return rpc(t, base+"/mcp", token, body, hd...)
 	}
 	check := func(t *testing.T, resp *http.Response, body string) {
 		t.Helper()

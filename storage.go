@@ -32,8 +32,9 @@ type storage struct {
 	dir     string    // the data directory, "" for none
 	log     *slog.Logger
 
-	kinds       sync.Map // agentKey → *object.Kind[State]
-	handleTools sync.Map // *mcp.Tool → *mcp.Tool with the handle argument
+	personal    []ownedKind // of agents whose objects belong to people; complete once the mounts are made
+	kinds       sync.Map    // agentKey → *object.Kind[State]
+	handleTools sync.Map    // *mcp.Tool → *mcp.Tool with the handle argument
 }
 
 type storageKey struct{}

@@ -215,22 +215,33 @@ func (p *Person) fill(page Page, button, value string) (action string, form url.
 // Program is the SDK's client at work for the person: it finds the way to sign in by
 // itself, registers as the named program, and hands every page to the person.
 func (p *Person) Program(name string) (auth.OAuthHandler, error) {
-	return auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
+	return p.program(&auth.AuthorizationCodeHandlerConfig{
 		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{Metadata: &oauthex.ClientRegistrationMetadata{
 			ClientName: name, RedirectURIs: []string{Callback},
 			GrantTypes: []string{"authorization_code", "refresh_token"}, TokenEndpointAuthMethod: "none",
 		}},
-		AuthorizationCodeFetcher: func(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
-			q, err := p.SignIn(ctx, args.URL, Callback)
-			if err != nil {
-				return nil, err
-			}
-			if q.Has("error") {
-				return nil, fmt.Errorf("sign-in: %s: %s", q.Get("error"), q.Get("error_description"))
-			}
-			return &auth.AuthorizationResult{Code: q.Get("code"), State: q.Get("state"), Iss: q.Get("iss")}, nil
-		},
 	})
+}
+
+// Known is Program with the id of a client that the server was told of beforehand.
+func (p *Person) Known(clientID string) (auth.OAuthHandler, error) {
+	return p.program(&auth.AuthorizationCodeHandlerConfig{
+		PreregisteredClient: &oauthex.ClientCredentials{ClientID: clientID}, RedirectURL: Callback,
+	})
+}
+
+func (p *Person) program(config *auth.AuthorizationCodeHandlerConfig) (auth.OAuthHandler, error) {
+	config.AuthorizationCodeFetcher = func(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
+		q, err := p.SignIn(ctx, args.URL, Callback)
+		if err != nil {
+			return nil, err
+		}
+		if q.Has("error") {
+			return nil, fmt.Errorf("sign-in: %s: %s", q.Get("error"), q.Get("error_description"))
+		}
+		return &auth.AuthorizationResult{Code: q.Get("code"), State: q.Get("state"), Iss: q.Get("iss")}, nil
+	}
+	return auth.NewAuthorizationCodeHandler(config)
 }
 
 // Connect connects a new program of the person's to the MCP server at the endpoint, until
@@ -251,8 +262,14 @@ func (p *Person) TryConnect(ctx context.Context, endpoint string) (*mcp.ClientSe
 	if err != nil {
 		return nil, err
 	}
+	return Via(ctx, endpoint, h, "")
+}
+
+// Via connects a program that signs in through h and speaks the given version of the
+// protocol, or the newest for "".
+func Via(ctx context.Context, endpoint string, h auth.OAuthHandler, version string) (*mcp.ClientSession, error) {
 	c := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
-	return c.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: endpoint, OAuthHandler: h, DisableStandaloneSSE: true}, nil)
+	return c.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: endpoint, OAuthHandler: h, DisableStandaloneSSE: true}, &mcp.ClientSessionOptions{ProtocolVersion: version})
 }
 
 // Text is the text of a tool's result; an error of any kind ends the test.
