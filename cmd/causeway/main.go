@@ -28,6 +28,8 @@ Usage: causeway COMMAND [flags]
   connect   stand on stdio for a remote server, in place of mcp-remote
   expose    serve a program that speaks stdio to signed-in people
   data      list, inspect, export, import, verify or compact stored data
+  login     sign in to a remote server ahead of time; logout revokes and forgets
+  tokens    list what is kept for remote servers
   version   print the version
   help      print this; "causeway COMMAND -h" lists the flags of a command
 
@@ -71,6 +73,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return runExposeGuard()
 	case "data":
 		return runData(ctx, args, os.Stdin, stdout, stderr)
+	case "login":
+		return runLogin(ctx, args, os.Stdin, stdout, stderr)
+	case "logout":
+		return runLogout(ctx, args, stdout, stderr)
+	case "tokens":
+		return runTokens(ctx, args, stdout, stderr)
 	case "version", "-version", "--version":
 		fmt.Fprintf(stdout, "causeway %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return nil

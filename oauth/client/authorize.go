@@ -87,7 +87,7 @@ func (s *session) scopesFor(n need, record *serverRecord, found *discovery) []st
 			scopes = union(record.tokens.asked, scopes)
 		}
 		scopes = union(n.scopes, scopes)
-		if len(scopes) > 0 && s.interactive() && contains(found.as.Scopes, offlineAccess) {
+		if len(scopes) > 0 && s.c.options.interactive() && contains(found.as.Scopes, offlineAccess) {
 			scopes = union(scopes, []string{offlineAccess})
 		}
 		if !contains(found.as.Scopes, offlineAccess) && len(found.as.Scopes) > 0 {

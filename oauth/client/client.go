@@ -43,11 +43,11 @@ func New(options Options) (*Client, error) {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	if c.store == nil {
-		folder, err := DefaultDir()
+		folder, err := DefaultFolder()
 		if err != nil {
 			return nil, err
 		}
-		c.store = Dir(folder)
+		c.store = folder
 	}
 	c.ctx, c.close = context.WithCancelCause(context.Background())
 	return c, nil
@@ -99,15 +99,31 @@ func (c *Client) Login(ctx context.Context, serverURL string) error {
 	return err
 }
 
-// Logout revokes the tokens for the server where its authorization server can do that (RFC
-// 7009), and forgets them in any case. The registration is kept for the next sign-in. It is no error
-// that there are none; an error of the revocation is returned after they are forgotten.
+// Logout revokes the tokens for the server, whatever options they were got with, where its
+// authorization server can do that (RFC 7009), and forgets them in any case. The registration
+// is kept for the next sign-in. It is no error that there are none; an error of the
+// revocation is returned after they are forgotten.
 func (c *Client) Logout(ctx context.Context, serverURL string) error {
 	s, err := c.session(serverURL)
 	if err != nil {
 		return err
 	}
-	return s.logout(ctx)
+	names, err := c.store.List(ctx)
+	if err != nil {
+		return fmt.Errorf("listing tokens: %w", err)
+	}
+	errs := []error{s.logout(ctx)}
+	for _, name := range names {
+		if !strings.HasPrefix(name, serverPrefix) || name == s.name {
+			continue
+		}
+		if record, err := c.loadServer(ctx, name); err == nil && record.server == s.server.String() {
+			other := newSession(c, s.server)
+			other.name = name
+			errs = append(errs, other.logout(ctx))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // A TokenInfo says what is known of the tokens for a server, without them.

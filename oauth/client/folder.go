@@ -33,6 +33,16 @@ func DefaultDir() (string, error) {
 	return filepath.Join(base, "causeway", "auth"), nil
 }
 
+// DefaultFolder is the Store of a Client without one: [DefaultDir], with its key in the
+// keychain unless $CAUSEWAY_KEYCHAIN is "off".
+func DefaultFolder() (*Folder, error) {
+	dir, err := DefaultDir()
+	if err != nil {
+		return nil, err
+	}
+	return &Folder{Path: dir, NoKeychain: os.Getenv("CAUSEWAY_KEYCHAIN") == "off"}, nil
+}
+
 // Dir returns a Store of encrypted files in a folder, with its key in the keychain of the
 // operating system, or in the folder where there is no keychain.
 func Dir(path string) *Folder { return &Folder{Path: path} }

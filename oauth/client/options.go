@@ -26,7 +26,7 @@ const (
 // Options say how a Client signs in. The zero value is useful: it keeps tokens in the
 // user's folder, registers where it may, and opens the system's browser.
 type Options struct {
-	// Store keeps registrations and tokens. Nil: the encrypted folder of [DefaultDir],
+	// Store keeps registrations and tokens. Nil: [DefaultFolder], encrypted files
 	// shared by all programs of this user.
 	Store Store
 

@@ -41,8 +41,8 @@ type session struct {
 
 func newSession(c *Client, server *url.URL) *session {
 	o := c.options
-	grant := ""
-	if o.Grant != nil {
+	grant := "" // a person is the same person by browser and by device code
+	if o.Grant != nil && !o.interactive() {
 		grant = o.Grant.grant()
 	}
 	return &session{
@@ -304,7 +304,7 @@ func (s *session) renewOrSignIn(ctx context.Context, n need, record *serverRecor
 
 // mayAsk says why no person should be asked now.
 func (s *session) mayAsk(n need, record *serverRecord) error {
-	if !s.interactive() {
+	if !s.c.options.interactive() {
 		return nil
 	}
 	now := s.c.now()
@@ -323,8 +323,8 @@ func (s *session) mayAsk(n need, record *serverRecord) error {
 }
 
 // interactive reports whether the grant needs a person.
-func (s *session) interactive() bool {
-	switch s.c.options.Grant.(type) {
+func (o *Options) interactive() bool {
+	switch o.Grant.(type) {
 	case nil, DeviceCode:
 		return true
 	}
