@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -28,7 +30,7 @@ func BenchmarkValidate(b *testing.B) {
 	defer disk.Close()
 	for name, records := range map[string]store.Records{"memory": memory, "disk": disk} {
 		s := newGrants(records, &mint{prefix: "cw", keys: NewKeys()}, testPolicy(), slog.New(slog.DiscardHandler))
-		code, err := s.create(b.Context(), grant{Client: testClient, User: "alice", Resource: testResource, Scopes: []string{"read"}}, challengeOf(testVerifier), props)
+		code, err := s.create(b.Context(), grant{Client: testClient, User: "alice", Resource: testResource, Scopes: []string{"read"}}, challengeOf(testVerifier), props, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -67,6 +69,29 @@ func BenchmarkValidate(b *testing.B) {
 		}
 	})
 	b.Run("Ed25519 JWT", func(b *testing.B) { benchmarkJWT(b, string(props)) })
+}
+
+// BenchmarkGate is what protection adds to a request: everything between the server's
+// handler and the one behind.
+func BenchmarkGate(b *testing.B) {
+	p := &Provider{Issuer: "http://127.0.0.1:1", Login: askName{}, Resources: []Resource{{Path: "/mcp", Scopes: testScopes, Require: []string{"read"}}}}
+	s, err := p.Protect(b.Context(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	answer, err := s.grants.createDirect(b.Context(), grant{Client: testClient, User: "alice", Resource: "http://127.0.0.1:1/mcp", Scopes: []string{"read"}}, []byte("null"), "", time.Time{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	req := request("POST", "/mcp", "", "Authorization", "Bearer "+answerToken(b, answer))
+	rec := httptest.NewRecorder()
+	b.ReportAllocs()
+	for b.Loop() {
+		s.ServeHTTP(rec, req)
+	}
+	if rec.Code != http.StatusOK {
+		b.Fatal(rec.Code)
+	}
 }
 
 func answerToken(b *testing.B, answer []byte) string {

@@ -104,7 +104,11 @@ func encodePerson(p *Person) (*signedIn, error) {
 	if len(props) > maxProps {
 		return nil, fmt.Errorf("the props of a person are longer than %d bytes", maxProps)
 	}
-	return &signedIn{ID: p.ID, Name: cmpOr(p.Name, p.ID), Props: props}, nil
+	upstream, err := encodeUpstream(p.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	return &signedIn{ID: p.ID, Name: cmpOr(p.Name, p.ID), Props: props, Upstream: upstream}, nil
 }
 
 // complete hands out the code: somebody has signed in and allowed it. A consent that was
@@ -133,7 +137,7 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request, browser string
 		Resource: req.Resource, Redirect: req.Redirect, Scopes: req.Scopes,
 		Bound: req.Bound,
 	}
-	code, err := s.grants.create(r.Context(), made, req.Challenge, t.Person.Props)
+	code, err := s.grants.create(r.Context(), made, req.Challenge, t.Person.Props, t.Person.Upstream)
 	if err != nil {
 		return err
 	}

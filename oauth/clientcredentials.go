@@ -124,6 +124,7 @@ func newDirect(m *mint, p *policy, now time.Time, g grant, props []byte, bound s
 	}
 	data := newDataKey()
 	g.Props = seal(data, props, g.aboutProps()...)
+	g.escrow(m, p, data)
 	at, until := g.addAccess(m, p, now, data, accessSlot{Scopes: g.Scopes, Bound: bound})
 	return &g, encodeAnswer(tokenAnswer{
 		AccessToken: at.text, TokenType: tokenType(bound), ExpiresIn: int64(until.Sub(now) / time.Second), Scope: strings.Join(g.Scopes, " "),

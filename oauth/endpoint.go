@@ -27,7 +27,9 @@ func (s *Server) endpoint(serve func(http.ResponseWriter, *http.Request) error, 
 			writeError(w, wire(http.StatusMethodNotAllowed, "invalid_request", "want POST"))
 			return
 		}
+		s.sweeper.poke()
 		if !limit.allow(s.addr(r)) {
+			s.log.WarnContext(r.Context(), "oauth: too many requests from one address", "path", r.URL.Path, "address", s.addr(r))
 			writeError(w, errTooMany("too many requests from this address"))
 			return
 		}

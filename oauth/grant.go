@@ -34,6 +34,7 @@ type policy struct {
 	grantTTL  time.Duration // from sign-in
 	grace     time.Duration
 	strict    bool
+	escrow    bool
 }
 
 // A grant is what one person allowed one client at one resource. It is one record, and
@@ -60,9 +61,16 @@ type grant struct {
 	Access     []accessSlot `json:",omitzero"`
 	Recoveries int          `json:",omitzero"`
 	Props      []byte       // sealed under the data key
-	Refreshed  time.Time    `json:",omitzero"`
-	Revoked    time.Time    `json:",omitzero"`
-	Reason     string       `json:",omitzero"`
+	// Upstream are the tokens of the login, sealed under the data key. UpstreamEnds is when
+	// its access token ends, zero for never; Renewable that there is a refresh token.
+	Upstream     []byte    `json:",omitzero"`
+	UpstreamEnds time.Time `json:",omitzero"`
+	Renewable    bool      `json:",omitzero"`
+	// Escrow is the data key once more, sealed under the server keys alone. Opt-in.
+	Escrow    *escrowed `json:",omitzero"`
+	Refreshed time.Time `json:",omitzero"`
+	Revoked   time.Time `json:",omitzero"`
+	Reason    string    `json:",omitzero"`
 }
 
 // codeSlot is what is kept of the code. It stays after the redemption, so that a replay
@@ -116,6 +124,11 @@ type decision struct {
 	refuse *wireError
 	event  string // for the security log
 	mine   []byte // if this hash is in the record, next has been written
+
+	// Of a decision to hand out tokens, which may have to wait for a renewal:
+	data   []byte   // the data key
+	scopes []string // of the access token
+	waits  bool     // next is not there before it
 }
 
 func refused(e *wireError, event string) decision { return decision{refuse: e, event: event} }
@@ -143,7 +156,7 @@ func (g *grant) aboutAnswer(s *refreshSlot) []string {
 }
 
 // newGrant makes the grant that a person has just allowed, with its code.
-func newGrant(m *mint, p *policy, now time.Time, g grant, challenge string, props []byte) (*grant, token) {
+func newGrant(m *mint, p *policy, now time.Time, g grant, challenge string, props, upstream []byte) (*grant, token, error) {
 	g.V, g.ID, g.Created, g.Ends = grantVersion, newID(), now, now.Add(p.grantTTL)
 	code := m.issue(kindCode, g.ID)
 	g.Code = &codeSlot{MAC: code.mac(), Challenge: challenge, Bound: g.Bound, Expires: now.Add(p.codeTTL)}
@@ -151,7 +164,8 @@ func newGrant(m *mint, p *policy, now time.Time, g grant, challenge string, prop
 	data := newDataKey()
 	g.Code.Key = seal(code.sealingKey("wrap"), data, g.aboutCode()...)
 	g.Props = seal(data, props, g.aboutProps()...)
-	return &g, code
+	g.escrow(m, p, data)
+	return &g, code, g.keepUpstream(data, upstream)
 }
 
 func (g *grant) live(now time.Time, keys *KeyRing) bool {
@@ -165,10 +179,14 @@ func (g *grant) clone() *grant {
 	return &c
 }
 
-// revoke ends the grant. What could be redeemed or opened is erased.
+// revoke ends the grant. What could be redeemed or opened is erased, except that an
+// escrow keeps the tokens of the login until they are revoked there.
 func (g *grant) revoke(now time.Time, reason string) *grant {
 	c := *g
 	c.Code, c.Current, c.Previous, c.Access, c.Props = nil, nil, nil, nil, nil
+	if c.Escrow == nil || c.Upstream == nil {
+		c.forgetUpstream()
+	}
 	c.Revoked, c.Reason = now, reason
 	return &c
 }
@@ -182,6 +200,7 @@ type redemption struct {
 	resource string // "" if it was not sent
 	bound    string // the key that the request proves to have; "" is none
 	public   bool   // the client proved nothing else
+	with     *renewed
 }
 
 // redeem answers a token request with a code.
@@ -221,9 +240,10 @@ func (g *grant) firstRedemption(m *mint, p *policy, now time.Time, r redemption)
 	if r.public {
 		next.Bound = r.bound
 	}
-	answer, rt := next.issue(m, p, now, data, g.Scopes, r.bound)
+	next.take(data, r.with)
+	answer, rt := next.issue(m, p, now, data, g.Scopes, r.bound, r.with)
 	next.Code = &codeSlot{MAC: g.Code.MAC, Challenge: g.Code.Challenge, Bound: g.Code.Bound, Expires: g.Code.Expires, Redeemed: now, Winner: rt.mac()}
-	return decision{next: next, answer: answer, mine: rt.mac()}
+	return decision{next: next, answer: answer, mine: rt.mac(), data: data, scopes: g.Scopes}
 }
 
 // verifies checks a PKCE verifier against an S256 challenge (RFC 7636 §4.6).
@@ -233,8 +253,13 @@ func verifies(verifier, challenge string) bool {
 }
 
 // issue makes a new pair of tokens and the answer that hands it out.
-func (g *grant) issue(m *mint, p *policy, now time.Time, data []byte, scopes []string, bound string) ([]byte, token) {
-	at, ends := g.addAccess(m, p, now, data, accessSlot{Scopes: scopes, Bound: bound})
+func (g *grant) issue(m *mint, p *policy, now time.Time, data []byte, scopes []string, bound string, with *renewed) ([]byte, token) {
+	slot := accessSlot{Scopes: scopes, Bound: bound}
+	if with != nil && with.ttl > 0 {
+		slot.Scopes = slices.DeleteFunc(slices.Clone(scopes), func(name string) bool { return !slices.Contains(with.scopes, name) })
+		slot.Expires = now.Add(with.ttl)
+	}
+	at, ends := g.addAccess(m, p, now, data, slot)
 	rt := m.issue(kindRefresh, g.ID)
 	idle := earlier(now.Add(p.idleTTL), g.Ends)
 	g.Current = &refreshSlot{
@@ -244,7 +269,7 @@ func (g *grant) issue(m *mint, p *policy, now time.Time, data []byte, scopes []s
 	g.Refreshed = now
 	return encodeAnswer(tokenAnswer{
 		AccessToken: at.text, TokenType: tokenType(bound), ExpiresIn: int64(ends.Sub(now) / time.Second),
-		RefreshToken: rt.text, Scope: strings.Join(scopes, " "),
+		RefreshToken: rt.text, Scope: strings.Join(slot.Scopes, " "),
 	}), rt
 }
 
@@ -318,6 +343,7 @@ type rotation struct {
 	// asks narrows scopes to those of the grant's resource, as at the authorization
 	// endpoint; nil leaves them.
 	asks func(resource string, scopes []string) []string
+	with *renewed
 }
 
 // asked is what must be the same for the same answer.
@@ -407,13 +433,14 @@ func (g *grant) supersede(m *mint, p *policy, now time.Time, r rotation, from *r
 		scopes = g.Scopes
 	}
 	next := g.clone()
-	answer, rt := next.issue(m, p, now, data, scopes, r.bound)
+	next.take(data, r.with)
+	answer, rt := next.issue(m, p, now, data, scopes, r.bound, r.with)
 	prev := &refreshSlot{MAC: from.MAC, Key: from.Key, Expires: from.Expires, Replaced: now, Asked: r.asked()}
 	if !p.strict && p.grace > 0 {
 		prev.Answer = seal(r.token.sealingKey("answer"), answer, g.aboutAnswer(prev)...)
 	}
 	next.Previous = prev
-	return decision{next: next, answer: answer, mine: rt.mac()}
+	return decision{next: next, answer: answer, mine: rt.mac(), data: data, scopes: scopes}
 }
 
 func (g *grant) replayAnswer(r rotation) decision {
@@ -434,7 +461,7 @@ func (g *grant) has(mine []byte) bool {
 	if slices.ContainsFunc(g.Access, func(s accessSlot) bool { return is(s.MAC) }) {
 		return true
 	}
-	return g.Current != nil && is(g.Current.MAC) || g.Previous != nil && is(g.Previous.MAC) || g.Code != nil && is(g.Code.Winner)
+	return is(g.Upstream) || g.Current != nil && is(g.Current.MAC) || g.Previous != nil && is(g.Previous.MAC) || g.Code != nil && is(g.Code.Winner)
 }
 
 // dropAccess removes one access token of a client (RFC 7009 §2.1).

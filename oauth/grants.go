@@ -48,6 +48,12 @@ type grants struct {
 	mint    *mint
 	policy  policy
 	log     *slog.Logger
+	renewer Renewer                               // nil if tokens of the login are not renewed
+	hook    func(context.Context, *Renewal) error // Provider.Renew
+	turns   turns
+	// farewell is told of a revoked grant whose tokens of the login are still to be
+	// revoked there. Nil erases them with the grant.
+	farewell func(id string)
 
 	// writes counts the writes of this process, for each of some sets of grants. What
 	// was read before one is not trusted after it.
@@ -68,6 +74,7 @@ type verified struct {
 	writes   uint64    // how often this process had written such grants before
 	grant    *grant
 	slot     *accessSlot
+	data     []byte // the data key
 	props    []byte
 }
 
@@ -76,8 +83,11 @@ func newGrants(records store.Records, m *mint, p policy, log *slog.Logger) *gran
 }
 
 // create writes a new grant and returns its code.
-func (s *grants) create(ctx context.Context, g grant, challenge string, props []byte) (token, error) {
-	made, code := newGrant(s.mint, &s.policy, time.Now(), g, challenge, props)
+func (s *grants) create(ctx context.Context, g grant, challenge string, props, upstream []byte) (token, error) {
+	made, code, err := newGrant(s.mint, &s.policy, time.Now(), g, challenge, props, upstream)
+	if err != nil {
+		return token{}, err
+	}
 	value, err := made.encode()
 	if err != nil {
 		return token{}, err
@@ -115,7 +125,8 @@ func (s *grants) get(ctx context.Context, id string) (*grant, store.Revision, er
 
 // redeem exchanges a code for tokens.
 func (s *grants) redeem(ctx context.Context, r redemption) ([]byte, error) {
-	d, g, err := s.change(ctx, r.code.id, func(g *grant, now time.Time) decision {
+	d, g, err := s.changeRenewing(ctx, r.code.id, "authorization_code", func(g *grant, now time.Time, with *renewed) decision {
+		r.with = with
 		return g.redeem(s.mint, &s.policy, now, r)
 	})
 	if err != nil {
@@ -130,7 +141,8 @@ func (s *grants) redeem(ctx context.Context, r redemption) ([]byte, error) {
 
 // refresh rotates a refresh token.
 func (s *grants) refresh(ctx context.Context, r rotation) ([]byte, error) {
-	d, g, err := s.change(ctx, r.token.id, func(g *grant, now time.Time) decision {
+	d, g, err := s.changeRenewing(ctx, r.token.id, "refresh_token", func(g *grant, now time.Time, with *renewed) decision {
+		r.with = with
 		return g.refresh(s.mint, &s.policy, now, r)
 	})
 	if err != nil {
@@ -193,6 +205,9 @@ func (s *grants) change(ctx context.Context, id string, decide func(*grant, time
 }
 
 func (s *grants) write(ctx context.Context, g *grant, rev store.Revision) error {
+	if !g.Revoked.IsZero() && s.farewell == nil {
+		g.forgetUpstream()
+	}
 	value, err := g.encode()
 	if err != nil {
 		return err
@@ -203,6 +218,9 @@ func (s *grants) write(ctx context.Context, g *grant, rev store.Revision) error 
 	}
 	_, err = s.records.Put(ctx, grantPrefix+g.ID, value, rev, &store.PutOptions{TTL: max(ttl, time.Second)})
 	s.writesOf(g.ID).Add(1) // after it, or a reader in between would keep what was before
+	if err == nil && g.Upstream != nil && !g.Revoked.IsZero() {
+		s.farewell(g.ID)
+	}
 	return err
 }
 
@@ -286,7 +304,7 @@ func (s *grants) check(t token, r store.Record, kept *verified, now time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	return &verified{revision: r.Revision, grant: g, slot: slot, props: props}, nil
+	return &verified{revision: r.Revision, grant: g, slot: slot, data: data, props: props}, nil
 }
 
 func (s *grants) kept(hash tokenHash) *verified {

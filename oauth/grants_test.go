@@ -53,7 +53,7 @@ func (s *grants) mustCreate(t *testing.T) token {
 	t.Helper()
 	code, err := s.create(t.Context(), grant{
 		Client: testClient, User: "alice", Resource: testResource, Redirect: "https://client.example/cb", Scopes: []string{"read", "write"},
-	}, challengeOf(testVerifier), testProps)
+	}, challengeOf(testVerifier), testProps, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

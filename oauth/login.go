@@ -2,7 +2,10 @@ package oauth
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
+
+	"golang.org/x/oauth2"
 )
 
 // A Login says who a person is. Implementations are in oauth/login and its packages,
@@ -90,7 +93,20 @@ type Person struct {
 	// Props is anything that encodes to JSON, at most 64 KiB of it. It is sealed at rest
 	// and never sent to the MCP client; handlers get it from [Props].
 	Props any
+	// Upstream are the tokens that the login got for the login's own APIs, at most 16 KiB
+	// of them. They are sealed in the grant and never sent to the MCP client; handlers get
+	// the access token from [UpstreamToken], and a [Renewer] keeps it fresh. Nil keeps none.
+	Upstream *oauth2.Token
 }
+
+// String keeps what is known of a person out of logs.
+func (Person) String() string { return "[a person]" }
+
+// GoString keeps it out of %#v.
+func (p Person) GoString() string { return p.String() }
+
+// LogValue implements slog.LogValuer.
+func (p Person) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 var (
 	// ErrDenied: the person did not want to sign in.

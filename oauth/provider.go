@@ -74,6 +74,17 @@ type Provider struct {
 	// 9700 §4.14.2. A client that loses an answer is then signed out.
 	Strict bool
 
+	// Renew is called before tokens are handed out for a grant, for the code and at each
+	// refresh, and when the token of the login was renewed in a running session; never at
+	// the same time for one grant, and not for an answer that is given again. It may change
+	// what the [Renewal] says it may, has 12 seconds, and may find the grant gone
+	// afterwards. [ErrSignInAgain] ends the grant, so that the client asks the person to
+	// sign in; for any other error the client is told to try again, and nothing changes.
+	Renew func(ctx context.Context, r *Renewal) error
+
+	// Escrow lets the server open grants on its own, without a token in hand. Nil is off.
+	Escrow *Escrow
+
 	// TokenPrefix starts every token, for secret scanners. Empty is "cw"; lower-case
 	// letters and digits. Changing it ends all grants.
 	TokenPrefix string
@@ -149,8 +160,8 @@ type Resource struct {
 	// them is answered with 403 and a challenge that clients act on (step-up), before the
 	// server behind sees it: whichever that is, as the calls are found in the bodies of
 	// requests. All bodies that are sent to the resource have to be JSON then, of at most
-	// 16 MiB, and not encoded. Messages of a WebSocket are no requests; there use
-	// [HasScope].
+	// 16 MiB, and not encoded. Messages of a WebSocket are no requests: there use
+	// [NeedScopes] in the tool, or causeway.RequireScopes.
 	Tools map[string][]string
 	// JWT makes its access tokens JWTs. Nil is opaque ones.
 	JWT *JWT
@@ -189,6 +200,7 @@ type Server struct {
 	mint           *mint
 	grants         *grants
 	limits         *limiter
+	sweeper        *sweeper
 	pages          *pages
 	log            *slog.Logger
 	next           http.Handler
@@ -205,15 +217,16 @@ type resource struct {
 // Protect checks the configuration, and puts sign-in in front of next: the resources
 // are served only to who has a token for them; the provider's own endpoints are
 // answered here; everything else reaches next untouched, and so do the preflights of
-// browsers (OPTIONS), which never carry a token. Protect fails with
-// [ErrKeyMissing] when the store was written under a key that is not in the ring.
+// browsers (OPTIONS), which never carry a token. Until ctx ends, the server sweeps what
+// nobody needs any more. Protect fails with [ErrKeyMissing] when the store was written under a key that is not in the ring.
 func (p *Provider) Protect(ctx context.Context, next http.Handler) (*Server, error) {
 	s := &Server{provider: *p, log: cmpLog(p.Logger)}
+	s.sweeper = newSweeper(s)
 	if next == nil {
 		next = http.NotFoundHandler()
 	}
 	for _, step := range []func() error{
-		s.setIssuer, s.setStore, s.setLifetimes, s.setResources, s.setClients, s.setService, s.setIntrospection, s.setExchanges, s.setTrusted,
+		s.setIssuer, s.setStore, s.setLifetimes, s.setEscrow, s.setResources, s.setClients, s.setService, s.setIntrospection, s.setExchanges, s.setTrusted,
 	} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("oauth: %w", err)
@@ -232,6 +245,7 @@ func (p *Provider) Protect(ctx context.Context, next http.Handler) (*Server, err
 		return nil, err
 	}
 	s.route()
+	s.startSweeps(ctx)
 	return s, nil
 }
 
@@ -309,7 +323,10 @@ func (s *Server) setLifetimes() error {
 	}
 	s.grants = newGrants(s.records, s.mint, policy{
 		codeTTL: p.CodeTTL, accessTTL: p.AccessTTL, idleTTL: p.IdleTTL, grantTTL: p.GrantTTL, grace: p.Grace, strict: p.Strict,
+		escrow: p.Escrow != nil,
 	}, s.log)
+	s.grants.hook = p.Renew
+	s.grants.renewer, _ = p.Login.(Renewer)
 	return nil
 }
 

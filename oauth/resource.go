@@ -36,6 +36,7 @@ type identity struct {
 	resource *resource
 	bound    string // the key whose proof has to come with the token
 	gate     *gate
+	held     *held // what can be opened besides; nil for tokens of others
 }
 
 type identityKey struct{}
@@ -45,15 +46,20 @@ func identityOf(ctx context.Context) *identity {
 	return id
 }
 
-// Props is what the login said of the person who sent the request (see [Person]). It is
-// the zero T where nobody is signed in, and where the props are not a T.
+// Props is what the login said of the person who sent the request (see [Person]), or what
+// [Provider.Renew] made of it since: in a session that stays open it is at most five
+// seconds old. It is the zero T where nobody is signed in, and where the props are not a T.
 func Props[T any](ctx context.Context) T {
 	var p T
 	id := identityOf(ctx)
-	if id == nil || len(id.props) == 0 {
+	if id == nil {
 		return p
 	}
-	if json.Unmarshal(id.props, &p) != nil { // the error may quote a secret
+	props := id.currentProps(ctx)
+	if len(props) == 0 {
+		return p
+	}
+	if json.Unmarshal(props, &p) != nil { // the error may quote a secret
 		var zero T
 		id.gate.log.ErrorContext(ctx, "oauth: props are not what the handler asks for", "type", fmt.Sprintf("%T", zero))
 		return zero
@@ -299,10 +305,12 @@ func (s *Server) identify(ctx context.Context, res *resource, text string) (*ide
 }
 
 func (s *Server) identity(res *resource, v *verified) *identity {
-	return (&Validation{
+	id := (&Validation{
 		Issuer: s.provider.Issuer, User: v.grant.User, Client: v.grant.holder(v.slot), Grant: v.grant.ID, Resource: res.id,
 		Scopes: v.slot.Scopes, Expires: v.slot.Expires, Props: v.props, Key: v.slot.Bound, Actors: v.slot.Exchanged.actors(),
 	}).identity(s.gate, res)
+	id.held = &held{grants: s.grants, grant: v.grant.ID, data: v.data, asOf: v.asOf}
+	return id
 }
 
 // external asks for tokens that this server did not issue.

@@ -46,9 +46,10 @@ type transaction struct {
 
 // signedIn is a Person whose props are encoded.
 type signedIn struct {
-	ID    string
-	Name  string
-	Props jsontext.Value
+	ID       string
+	Name     string
+	Props    jsontext.Value
+	Upstream []byte `json:",omitzero"` // the tokens of the login, encoded
 }
 
 // authRequest is a checked authorization request (RFC 6749 §4.1.1).

@@ -2,6 +2,7 @@
 package github
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,9 @@ type Options struct {
 	WebURL, APIURL string
 	// Client is the HTTP client for GitHub. Nil is one with a time limit.
 	Client *http.Client
+	// ForgetToken keeps only who the person is. By default the token is kept, sealed in the
+	// grant, for oauth.UpstreamToken; one that ends (of a GitHub App, 8 hours) is renewed.
+	ForgetToken bool
 }
 
 // Login signs people in with a GitHub OAuth app (Settings, Developer settings, OAuth
@@ -124,7 +128,50 @@ func (l *login) Finish(r *http.Request, a *oauth.Attempt) (*oauth.Person, error)
 	if p.ID == "" {
 		p.ID = "github:" + strconv.FormatInt(user.ID, 10)
 	}
+	if p.Upstream == nil && !l.options.ForgetToken {
+		p.Upstream = token
+	}
 	return p, nil
+}
+
+// RenewUpstream implements oauth.Renewer, for the tokens of GitHub Apps that end.
+func (l *login) RenewUpstream(ctx context.Context, t *oauth2.Token) (*oauth2.Token, error) {
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, l.options.Client)
+	fresh, err := l.config.TokenSource(ctx, &oauth2.Token{RefreshToken: t.RefreshToken}).Token()
+	var e *oauth2.RetrieveError
+	switch {
+	case errors.As(err, &e) && (e.ErrorCode == "bad_refresh_token" || e.ErrorCode == "invalid_grant"):
+		return nil, oauth.ErrSignInAgain
+	case err != nil:
+		return nil, fmt.Errorf("refreshing a token at GitHub: %w", withoutBody(err))
+	}
+	return fresh, nil
+}
+
+// RevokeUpstream implements oauth.UpstreamRevoker.
+func (l *login) RevokeUpstream(ctx context.Context, t *oauth2.Token) error {
+	body, err := json.Marshal(map[string]string{"access_token": t.AccessToken})
+	if err != nil {
+		return errors.New("revoking a token at GitHub: encoding it")
+	}
+	url := l.options.APIURL + "/applications/" + l.config.ClientID + "/token"
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, url, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("revoking a token at GitHub: %w", err)
+	}
+	req.SetBasicAuth(l.config.ClientID, l.config.ClientSecret)
+	req.Header.Set("Accept", "application/vnd.github+json")
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := l.options.Client.Do(req)
+	if err != nil {
+		return fmt.Errorf("revoking a token at GitHub: %w", err)
+	}
+	defer resp.Body.Close()
+	// 404 and 422: it was over before.
+	if s := resp.StatusCode; s != http.StatusNoContent && s != http.StatusNotFound && s != http.StatusUnprocessableEntity {
+		return fmt.Errorf("revoking a token at GitHub: status %d", s)
+	}
+	return nil
 }
 
 // withoutBody drops what was written beside the error code: it may repeat secrets.

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,6 +45,12 @@ type Login struct {
 	Person func(ctx context.Context, a *Answer) (*oauth.Person, error)
 	// Client is the HTTP client for the issuer. Nil is one with a time limit.
 	Client *http.Client
+	// ForgetToken keeps only who the person is. By default the tokens are kept, sealed in
+	// the grant, for oauth.UpstreamToken, and renewed if the issuer gave a refresh token:
+	// most do for the scope "offline_access", Google for the AuthParams "access_type":
+	// "offline" and "prompt": "consent". An issuer that says a refresh token is over ends
+	// the grant here too.
+	ForgetToken bool
 
 	mu       sync.Mutex
 	provider *oidc.Provider
@@ -180,7 +188,69 @@ func (l *Login) person(ctx context.Context, answer *Answer) (*oauth.Person, erro
 	if p.ID == "" {
 		p.ID = answer.IDToken.Issuer + "#" + answer.IDToken.Subject
 	}
+	if p.Upstream == nil && !l.ForgetToken {
+		p.Upstream = answer.Token
+	}
 	return p, nil
+}
+
+// RenewUpstream implements oauth.Renewer (OIDC Core §12).
+func (l *Login) RenewUpstream(ctx context.Context, t *oauth2.Token) (*oauth2.Token, error) {
+	config, _, err := l.config(ctx, &oauth.Attempt{})
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := config.TokenSource(oidc.ClientContext(ctx, l.client()), &oauth2.Token{RefreshToken: t.RefreshToken}).Token()
+	var e *oauth2.RetrieveError
+	switch {
+	case errors.As(err, &e) && e.ErrorCode == "invalid_grant":
+		return nil, oauth.ErrSignInAgain
+	case err != nil:
+		return nil, fmt.Errorf("refreshing a token at %s: %w", l.Issuer, withoutBody(err))
+	}
+	return fresh, nil
+}
+
+// RevokeUpstream implements oauth.UpstreamRevoker, at issuers with a revocation endpoint
+// (RFC 7009).
+func (l *Login) RevokeUpstream(ctx context.Context, t *oauth2.Token) error {
+	_, provider, err := l.config(ctx, &oauth.Attempt{})
+	if err != nil {
+		return err
+	}
+	var endpoints struct {
+		Revocation string `json:"revocation_endpoint"`
+	}
+	if err := provider.Claims(&endpoints); err != nil {
+		return fmt.Errorf("reading the metadata of %s: %w", l.Issuer, err)
+	}
+	if endpoints.Revocation == "" {
+		return nil // it offers none: its tokens end by themselves
+	}
+	form := url.Values{"token": {t.RefreshToken}, "token_type_hint": {"refresh_token"}}
+	if t.RefreshToken == "" {
+		form = url.Values{"token": {t.AccessToken}, "token_type_hint": {"access_token"}}
+	}
+	if l.ClientSecret == "" {
+		form.Set("client_id", l.ClientID)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoints.Revocation, strings.NewReader(form.Encode()))
+	if err != nil {
+		return fmt.Errorf("revoking a token at %s: %w", l.Issuer, err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if l.ClientSecret != "" {
+		req.SetBasicAuth(url.QueryEscape(l.ClientID), url.QueryEscape(l.ClientSecret))
+	}
+	resp, err := l.client().Do(req)
+	if err != nil {
+		return fmt.Errorf("revoking a token at %s: %w", l.Issuer, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("revoking a token at %s: status %d", l.Issuer, resp.StatusCode)
+	}
+	return nil
 }
 
 func fromClaims(ctx context.Context, a *Answer) (*oauth.Person, error) {
