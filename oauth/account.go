@@ -95,8 +95,7 @@ func (s *Server) accountSession(r *http.Request) (*accountSession, string, error
 	if err := json.Unmarshal(rec.Value, session); err != nil {
 		return nil, "", fmt.Errorf("oauth: decoding a session: %w", err)
 	}
-	browser := s.browser(r)
-	if !t.is(session.MAC) || browser == "" || !hmac.Equal(session.Browser, browserHash(browser)) {
+	if !t.is(session.MAC) || indexOfBrowser(s.browsers(r), session.Browser) < 0 {
 		return nil, "", nil
 	}
 	return session, t.text, nil

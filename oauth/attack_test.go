@@ -248,6 +248,47 @@ func TestTheCookieOfAnHTTPSIssuerIsBoundToTheHost(t *testing.T) {
 	}
 }
 
+// A program that opens two sign-ins at once, in a browser without a cookie, has it get two.
+// Both sign-ins are in that browser, and in no other.
+func TestSignInsThatBeganAtTheSameMomentInANewBrowser(t *testing.T) {
+	w := newWorld(t, nil)
+	client := w.registers()
+	b, other := w.browser(), w.browser()
+	var pages []answer
+	var cookies []*http.Cookie
+	for range 2 {
+		a := w.browser().get(w.asks(client)) // before any answer has arrived
+		pages = append(pages, a)
+		cookies = append(cookies, (&http.Response{Header: a.header}).Cookies()...)
+	}
+	at, err := url.Parse(w.srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.http.Jar.SetCookies(at, cookies)
+	other.http.Jar.SetCookies(at, cookies[:1])
+	if a := other.post(w.url("/consent"), pages[1].fields("decision", "allow")); a.status != 400 {
+		t.Errorf("a browser with another cookie: %d", a.status)
+	}
+	for _, page := range pages {
+		login := b.post(w.url("/consent"), page.fields("decision", "allow"))
+		if login.status != 200 {
+			t.Fatalf("no login page: %d %s", login.status, login.body)
+		}
+		if _, q := b.post(w.url("/callback"), login.fields("name", "alice")).location(); q.Get("code") == "" {
+			t.Errorf("no code: %v", q)
+		}
+	}
+	// A cookie whose name does not follow from its value is none of ours.
+	misnamed := &http.Cookie{Name: cookies[0].Name, Value: cookies[1].Value}
+	again := w.browser().get(w.asks(client))
+	thief := w.browser()
+	thief.http.Jar.SetCookies(at, []*http.Cookie{misnamed})
+	if a := thief.post(w.url("/consent"), again.fields("decision", "allow")); a.status != 400 {
+		t.Errorf("a misnamed cookie: %d", a.status)
+	}
+}
+
 // The upstream login must not see anybody before this client was allowed here: otherwise
 // a session there would let any client in (the confused deputy).
 func TestNobodyIsSentToTheLoginBeforeAllowing(t *testing.T) {
@@ -291,7 +332,7 @@ func TestARememberedConsent(t *testing.T) {
 		"another client":              asked(b, w.asks(w.registers(), "scope", "write"), opened...),
 		"a link on another site":      asked(b, w.asks(client, "scope", "write"), "Sec-Fetch-Site", "cross-site"),
 		"a browser that does not say": asked(b, w.asks(client, "scope", "write")),
-		"a forged cookie":             asked(w.browser(), w.asks(client, "scope", "write"), "Sec-Fetch-Site", "none", "Cookie", w.s.cookieName()+"="+strings.Repeat("A", 43)),
+		"a forged cookie":             asked(w.browser(), w.asks(client, "scope", "write"), "Sec-Fetch-Site", "none", "Cookie", w.s.browserCookie(strings.Repeat("A", 43))+"="+strings.Repeat("A", 43)),
 	} {
 		if !was {
 			t.Errorf("%s: nobody was asked", name)

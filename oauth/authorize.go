@@ -34,7 +34,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	browser := s.knowBrowser(w, r)
-	if user := s.remembered(r, browser, client, request); user != "" {
+	if user := s.remembered(r, client, request); user != "" {
 		return s.startLogin(w, r, browser, &transaction{Request: *request, Presumed: user}, "")
 	}
 	return s.askConsent(w, r, browser, client, &transaction{Request: *request})

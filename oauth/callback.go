@@ -59,8 +59,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	browser := s.browser(r)
-	t, err := s.take(r.Context(), kindLogin, state, browser)
+	t, browser, err := s.take(r.Context(), kindLogin, state, s.browsers(r))
 	if err != nil {
 		return err
 	}

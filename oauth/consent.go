@@ -78,8 +78,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	if decision != "allow" && decision != "deny" {
 		return pageError(http.StatusBadRequest, "This answer is neither yes nor no.")
 	}
-	browser := s.browser(r)
-	t, err := s.take(r.Context(), kindConsent, f.get("handle"), browser)
+	t, browser, err := s.take(r.Context(), kindConsent, f.get("handle"), s.browsers(r))
 	if err != nil {
 		return err
 	}
@@ -120,10 +119,19 @@ func rememberKey(browser string, req *authRequest) string {
 // remembered is the user whose consent in this browser covers the request; "" if the
 // person has to be asked. Only an address that the person opened, as native programs do,
 // may skip the page: a web page in between could ride on the consent otherwise.
-func (s *Server) remembered(r *http.Request, browser string, c *client, req *authRequest) string {
-	if !mayRemember(c, req) || r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Site") != "none" || s.browser(r) == "" {
+func (s *Server) remembered(r *http.Request, c *client, req *authRequest) string {
+	if !mayRemember(c, req) || r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Site") != "none" {
 		return ""
 	}
+	for _, browser := range s.browsers(r) {
+		if user := s.rememberedIn(r, browser, req); user != "" {
+			return user
+		}
+	}
+	return ""
+}
+
+func (s *Server) rememberedIn(r *http.Request, browser string, req *authRequest) string {
 	rec, err := s.records.Get(r.Context(), rememberKey(browser, req))
 	if err != nil {
 		return "" // asking again is always right

@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	json "github.com/go-json-experiment/json"
@@ -94,43 +96,44 @@ func (s *Server) begin(ctx context.Context, k kind, browser string, t *transacti
 	return handle, nil
 }
 
-// take ends a transaction and returns it, to exactly one caller. Another browser gets
-// errLost and ends nothing.
-func (s *Server) take(ctx context.Context, k kind, text, browser string) (*transaction, error) {
+// take ends a transaction and returns it, to exactly one caller, with the one of its
+// cookies that the browser began it with. Another browser gets errLost and ends nothing.
+func (s *Server) take(ctx context.Context, k kind, text string, cookies []string) (t *transaction, browser string, err error) {
 	handle, err := s.mint.parse(k, text)
-	if err != nil || browser == "" {
-		return nil, errLost
+	if err != nil || len(cookies) == 0 {
+		return nil, "", errLost
 	}
 	r, err := s.records.Get(ctx, transactionPrefix+handle.id)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, errLost
+		return nil, "", errLost
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: reading a sign-in: %w", ErrUnavailable, err)
+		return nil, "", fmt.Errorf("%w: reading a sign-in: %w", ErrUnavailable, err)
 	}
 	var kept keptTransaction
 	if err := json.Unmarshal(r.Value, &kept); err != nil {
-		return nil, fmt.Errorf("oauth: decoding a sign-in: %w", err)
+		return nil, "", fmt.Errorf("oauth: decoding a sign-in: %w", err)
 	}
-	if !handle.is(kept.MAC) || !hmac.Equal(kept.Browser, browserHash(browser)) {
-		return nil, errLost
+	which := indexOfBrowser(cookies, kept.Browser)
+	if !handle.is(kept.MAC) || which < 0 {
+		return nil, "", errLost
 	}
 	plain, err := unseal(handle.sealingKey("transaction"), kept.Sealed, "transaction", handle.id)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	t := new(transaction)
+	t = new(transaction)
 	if json.Unmarshal(plain, t) != nil {
-		return nil, errors.New("oauth: a sign-in that was written by another version") // the error may quote a secret
+		return nil, "", errors.New("oauth: a sign-in that was written by another version") // the error may quote a secret
 	}
 	err = s.records.Delete(ctx, r.Key, r.Revision)
 	switch {
 	case errors.Is(err, store.ErrConflict), errors.Is(err, store.ErrNotFound):
-		return nil, errLost // somebody else was faster
+		return nil, "", errLost // somebody else was faster
 	case err != nil:
-		return nil, fmt.Errorf("%w: ending a sign-in: %w", ErrUnavailable, err)
+		return nil, "", fmt.Errorf("%w: ending a sign-in: %w", ErrUnavailable, err)
 	}
-	return t, nil
+	return t, cookies[which], nil
 }
 
 // browserHash is what is kept of a browser's cookie.
@@ -139,7 +142,12 @@ func browserHash(cookie string) []byte {
 	return sum[:]
 }
 
-// cookieName is that of the browser's cookie. With https it is bound to this host (RFC
+// indexOfBrowser finds the cookie whose hash was kept; -1 is none.
+func indexOfBrowser(cookies []string, hash []byte) int {
+	return slices.IndexFunc(cookies, func(c string) bool { return hmac.Equal(hash, browserHash(c)) })
+}
+
+// cookieName is what the names of cookies begin with. With https it is bound to this host (RFC
 // 6265bis §4.1.3.2); loopback ports share cookies, so there the port is in the name.
 func (s *Server) cookieName() string {
 	if s.secure {
@@ -148,23 +156,35 @@ func (s *Server) cookieName() string {
 	return "causeway-" + s.issuer.Port()
 }
 
-// browser is the cookie that the browser brought; "" if it brought none of ours, or more
-// than one.
-func (s *Server) browser(r *http.Request) string {
-	cookies := r.CookiesNamed(s.cookieName())
-	if len(cookies) != 1 {
-		return ""
+// maxBrowserCookies is how many cookies of one browser are looked at.
+const maxBrowserCookies = 16
+
+// browsers are the cookies that the browser brought; mostly it is one. A program that
+// opens several sign-ins at the same moment, in a browser that has no cookie yet, makes it
+// get one with each answer. All of them are this browser, so none may replace another:
+// each has a name of its own, which follows from its value.
+func (s *Server) browsers(r *http.Request) []string {
+	var found []string
+	for _, c := range r.Cookies() {
+		if len(found) == maxBrowserCookies {
+			break
+		}
+		if b, err := secretEncoding.DecodeString(c.Value); err == nil && len(b) == randomSize && c.Name == s.browserCookie(c.Value) {
+			found = append(found, c.Value)
+		}
 	}
-	if b, err := secretEncoding.DecodeString(cookies[0].Value); err != nil || len(b) != randomSize {
-		return ""
-	}
-	return cookies[0].Value
+	return found
+}
+
+// browserCookie is the name of the cookie with this value.
+func (s *Server) browserCookie(value string) string {
+	return s.cookieName() + "-" + hex.EncodeToString(browserHash(value)[:4])
 }
 
 // knowBrowser makes sure that the browser has a cookie.
 func (s *Server) knowBrowser(w http.ResponseWriter, r *http.Request) string {
-	if b := s.browser(r); b != "" {
-		return b
+	if known := s.browsers(r); len(known) > 0 {
+		return known[0]
 	}
 	b := make([]byte, randomSize)
 	rand.Read(b)
@@ -175,7 +195,7 @@ func (s *Server) knowBrowser(w http.ResponseWriter, r *http.Request) string {
 
 func (s *Server) setBrowser(w http.ResponseWriter, cookie string, ttl time.Duration) {
 	http.SetCookie(w, &http.Cookie{
-		Name: s.cookieName(), Value: cookie, Path: "/", MaxAge: int(ttl / time.Second),
+		Name: s.browserCookie(cookie), Value: cookie, Path: "/", MaxAge: int(ttl / time.Second),
 		Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 }
