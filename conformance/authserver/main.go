@@ -68,6 +68,8 @@ func (s *settings) provider(who oauth.Login) *oauth.Provider {
 		Name:      "Sign-in fixture",
 		Login:     who,
 		AccessTTL: s.accessTTL,
+		// Everybody in a test comes from the same address.
+		Limits: oauth.Limits{Register: -1, Pages: -1},
 		Resources: []oauth.Resource{{
 			Path: "/mcp", Name: "the letter box",
 			Scopes: []oauth.Scope{
