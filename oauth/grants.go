@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -225,9 +223,11 @@ func (s *grants) write(ctx context.Context, g *grant, rev store.Revision) error 
 }
 
 func (s *grants) writesOf(id string) *atomic.Uint64 {
-	h := fnv.New32a()
-	io.WriteString(h, id)
-	return &s.writes[h.Sum32()%uint32(len(s.writes))]
+	h := uint32(2166136261) // FNV-1a, without what hash/fnv allocates
+	for i := range len(id) {
+		h = (h ^ uint32(id[i])) * 16777619
+	}
+	return &s.writes[h%uint32(len(s.writes))]
 }
 
 // pause lets others finish before the next attempt.

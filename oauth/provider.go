@@ -236,7 +236,8 @@ func (p *Provider) Protect(ctx context.Context, next http.Handler) (*Server, err
 		return nil, err
 	}
 	s.limits = newLimiter(s.provider.Limits)
-	s.gate = &gate{identify: s.identify, dpop: newDPoP(p.DPoP), origins: p.AllowedOrigins, log: s.log, next: next}
+	s.gate = newGate(next, s.log, p.AllowedOrigins, p.DPoP)
+	s.gate.identify = s.identify
 	if err := s.setSignedTokens(ctx); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
@@ -569,7 +570,10 @@ func (l resourceList) serve(g *gate, w http.ResponseWriter, r *http.Request) {
 // must not depend on how the handler behind reads it.
 func (l resourceList) protected(u *url.URL) (res *resource, plain bool) {
 	upToNUL, _, _ := strings.Cut(u.Path, "\x00")
-	clean := path.Clean("/" + strings.ReplaceAll(upToNUL, `\`, "/"))
+	if !strings.HasPrefix(upToNUL, "/") {
+		upToNUL = "/" + upToNUL
+	}
+	clean := path.Clean(strings.ReplaceAll(upToNUL, `\`, "/"))
 	for _, r := range l {
 		if r.Path == "" || clean != r.Path && !strings.HasPrefix(clean, strings.TrimSuffix(r.Path, "/")+"/") {
 			continue

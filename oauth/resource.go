@@ -105,6 +105,18 @@ type gate struct {
 	origins  []string
 	log      *slog.Logger
 	next     http.Handler
+	checked  http.Handler // next, behind what puts TokenInfo into the context
+}
+
+// newGate makes a gate in front of next. Only the SDK can put its TokenInfo into a
+// context, and only after a check of its own; ours is done by then, so its verifier just
+// says what was found.
+func newGate(next http.Handler, log *slog.Logger, origins []string, o *DPoP) *gate {
+	g := &gate{dpop: newDPoP(o), origins: origins, log: log, next: next}
+	g.checked = auth.RequireBearerToken(alreadyChecked, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.next.ServeHTTP(w, r)
+	}))
+	return g
 }
 
 // serve lets a request through to the resource if it has a good token for it. The wire
@@ -138,12 +150,11 @@ func (g *gate) serve(res *resource, w http.ResponseWriter, r *http.Request) {
 	g.pass(w, r, id)
 }
 
-// pass hands the request on. Only the SDK can put its TokenInfo into a context, and only
-// after a check of its own; ours is done, so its verifier just says what we found.
+// pass hands the request on.
 func (g *gate) pass(w http.ResponseWriter, r *http.Request, id *identity) {
 	r = r.WithContext(context.WithValue(r.Context(), identityKey{}, id))
 	if id.bound == "" {
-		auth.RequireBearerToken(alreadyChecked, nil)(g.next).ServeHTTP(w, r)
+		g.checked.ServeHTTP(w, r)
 		return
 	}
 	asBearer := r.Clone(r.Context()) // it knows no other scheme

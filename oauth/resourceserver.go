@@ -53,15 +53,13 @@ func (p *ResourceServer) Protect(next http.Handler) (http.Handler, error) {
 		return nil, errors.New("oauth: a ResourceServer needs Resources, a Validator and a handler")
 	}
 	rs := &remote{routes: map[string]http.HandlerFunc{}}
-	rs.gate = &gate{
-		dpop: newDPoP(p.DPoP), origins: p.AllowedOrigins, log: cmpLog(p.Logger), next: next,
-		identify: func(ctx context.Context, res *resource, token string) (*identity, error) {
-			v, err := p.Validator.Validate(ctx, res.id, token)
-			if v == nil || err != nil {
-				return nil, err
-			}
-			return v.checked(rs.gate, res)
-		},
+	rs.gate = newGate(next, cmpLog(p.Logger), p.AllowedOrigins, p.DPoP)
+	rs.gate.identify = func(ctx context.Context, res *resource, token string) (*identity, error) {
+		v, err := p.Validator.Validate(ctx, res.id, token)
+		if v == nil || err != nil {
+			return nil, err
+		}
+		return v.checked(rs.gate, res)
 	}
 	for _, given := range p.Resources {
 		if err := rs.add(given, p); err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -439,7 +440,9 @@ func TestTheSDKsClientStepsUp(t *testing.T) {
 		AuthorizationCodeFetcher: func(_ context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
 			_, q := b.allows(args.URL, "alice").location()
 			u, _ := url.Parse(args.URL)
-			asked = append(asked, u.Query().Get("scope"))
+			scopes := strings.Fields(u.Query().Get("scope"))
+			slices.Sort(scopes)
+			asked = append(asked, strings.Join(scopes, " "))
 			return &auth.AuthorizationResult{Code: q.Get("code"), State: q.Get("state"), Iss: q.Get("iss")}, nil
 		},
 	})

@@ -53,7 +53,7 @@ func extended(p *Provider) {
 		{ID: "person", Secret: testSecret, RedirectURIs: []string{testRedirect}},
 	}
 	p.TokenExchanges = []TokenExchange{
-		{Client: "gateway", To: []string{signed}}, {Client: "puppet", From: []string{mcp}, Impersonate: true}, {Client: "robot", From: []string{other}},
+		{Client: "gateway", To: []string{signed, mcp}}, {Client: "puppet", From: []string{mcp}, Impersonate: true}, {Client: "robot", From: []string{other}},
 	}
 	p.TrustedIssuers = []TrustedIssuer{{Issuer: testIdP, Keys: publicKeys(), Clients: []string{"desk"}, Scopes: []string{"write"}}}
 	p.DPoP = &DPoP{NoNonces: true}
