@@ -20,17 +20,17 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 )
 
-// elsewhere is a resource server in front of a handler, with its own address, for which
+// splitWorld is a resource server in front of a handler, with its own address, for which
 // the world is the authorization server.
-type elsewhere struct {
+type splitWorld struct {
 	*world
 	rs    *httptest.Server
 	calls atomic.Int32 // of /introspect
 }
 
 // apart makes a world whose resources are elsewhere.
-func apart(t *testing.T, res Resource, with func(*elsewhere, *ResourceServer), next http.Handler) *elsewhere {
-	e := new(elsewhere)
+func apart(t *testing.T, res Resource, with func(*splitWorld, *ResourceServer), next http.Handler) *splitWorld {
+	e := new(splitWorld)
 	var h http.Handler
 	e.rs = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { h.ServeHTTP(rw, r) }))
 	t.Cleanup(e.rs.Close)
@@ -51,18 +51,18 @@ func apart(t *testing.T, res Resource, with func(*elsewhere, *ResourceServer), n
 	return e
 }
 
-func (e *elsewhere) signsIn(name string, more ...string) (string, tokenAnswer) {
+func (e *splitWorld) signsIn(name string, more ...string) (string, tokenAnswer) {
 	e.Helper()
 	return e.world.signsIn(name, append([]string{"resource", e.rs.URL + "/mcp"}, more...)...)
 }
 
-func (e *elsewhere) post(path, token, body string) answer {
+func (e *splitWorld) post(path, token, body string) answer {
 	e.Helper()
 	return e.do(http.DefaultClient, request("POST", e.rs.URL+path, body, "Authorization", "Bearer "+token, "Content-Type", "application/json", "Accept", "application/json, text/event-stream"))
 }
 
 // counted counts what is asked.
-func (e *elsewhere) counted() *http.Client {
+func (e *splitWorld) counted() *http.Client {
 	return &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		e.calls.Add(1)
 		return http.DefaultTransport.RoundTrip(r)
@@ -73,8 +73,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func byIntrospection(client string, cache time.Duration) func(*elsewhere, *ResourceServer) {
-	return func(e *elsewhere, p *ResourceServer) {
+func byIntrospection(client string, cache time.Duration) func(*splitWorld, *ResourceServer) {
+	return func(e *splitWorld, p *ResourceServer) {
 		p.Validator = &Introspection{Endpoint: e.url("/introspect"), Issuer: e.srv.URL, ClientID: client, Secret: testSecret, Cache: cache, Client: e.counted()}
 	}
 }
@@ -82,11 +82,11 @@ func byIntrospection(client string, cache time.Duration) func(*elsewhere, *Resou
 func TestAResourceServerElsewhere(t *testing.T) {
 	ways := map[string]struct {
 		res  Resource
-		with func(*elsewhere, *ResourceServer)
+		with func(*splitWorld, *ResourceServer)
 	}{
 		"by introspection": {Resource{Scopes: testScopes}, byIntrospection("rs", 0)},
-		"by JWT":           {Resource{Scopes: testScopes, JWT: &JWT{}}, func(e *elsewhere, p *ResourceServer) { p.Validator = &JWTVerifier{Issuer: e.srv.URL} }},
-		"by an internal call": {Resource{Scopes: testScopes}, func(e *elsewhere, p *ResourceServer) {
+		"by JWT":           {Resource{Scopes: testScopes, JWT: &JWT{}}, func(e *splitWorld, p *ResourceServer) { p.Validator = &JWTVerifier{Issuer: e.srv.URL} }},
+		"by an internal call": {Resource{Scopes: testScopes}, func(e *splitWorld, p *ResourceServer) {
 			p.Validator = e.s
 		}},
 		"by introspection of a JWT": {Resource{Scopes: testScopes, JWT: &JWT{}}, byIntrospection("rs", 0)},
@@ -176,7 +176,7 @@ func TestPropsReachAResourceServerThatMayHaveThem(t *testing.T) {
 
 func TestABoundTokenElsewhere_RFC9449_7(t *testing.T) {
 	for _, on := range []bool{true, false} {
-		e := apart(t, Resource{Scopes: testScopes}, func(e *elsewhere, p *ResourceServer) {
+		e := apart(t, Resource{Scopes: testScopes}, func(e *splitWorld, p *ResourceServer) {
 			byIntrospection("rs", 0)(e, p)
 			if on {
 				p.DPoP = &DPoP{NoNonces: true}
