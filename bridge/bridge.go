@@ -34,6 +34,7 @@ type Bridge struct {
 
 	mu          sync.Mutex
 	calls       map[string]*call
+	opening     map[*call]chan struct{} // subscriptions that no server has acknowledged yet
 	modern      bool
 	initialized chan struct{} // closed when an old host is ready to be asked
 }
@@ -44,7 +45,7 @@ func New(o Options) (*Bridge, error) {
 		return nil, errors.New("bridge: no server")
 	}
 	o.fill()
-	b := &Bridge{opts: o, log: logger{o.Logger}, calls: map[string]*call{}, initialized: make(chan struct{})}
+	b := &Bridge{opts: o, log: logger{o.Logger}, calls: map[string]*call{}, opening: map[*call]chan struct{}{}, initialized: make(chan struct{})}
 	b.filter = toolFilter{allow: o.AllowTools, ignore: o.IgnoreTools, readOnly: o.ReadOnly}
 	for _, p := range append(append([]string(nil), o.AllowTools...), o.IgnoreTools...) {
 		if err := CheckPattern(p); err != nil {
@@ -237,6 +238,11 @@ func (b *Bridge) message(msg jsonrpc.Message, line []byte, write func([]byte)) {
 			return
 		}
 		b.introduced(c)
+		if c.method == "subscriptions/listen" {
+			b.mu.Lock()
+			b.opening[c] = make(chan struct{})
+			b.mu.Unlock()
+		}
 		b.work.Go(func() {
 			defer b.leave(key, c)
 			b.serve(c)
@@ -258,7 +264,44 @@ func (b *Bridge) leave(key string, c *call) {
 	b.mu.Lock()
 	delete(b.calls, key)
 	b.mu.Unlock()
+	b.opened(c)
 	c.cancel(nil)
+}
+
+// opened is called when a subscription is acknowledged, or over.
+func (b *Bridge) opened(c *call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ch := b.opening[c]; ch != nil {
+		close(ch)
+		delete(b.opening, c)
+	}
+}
+
+// inOrder has a call of a tool wait for the subscriptions that the host sent before it, as
+// they would be in order on a pipe: what the tool brings about must be heard of. A server
+// that is slow to acknowledge is not waited for long.
+func (b *Bridge) inOrder(ctx context.Context) {
+	b.mu.Lock()
+	var waiting []chan struct{}
+	for _, ch := range b.opening {
+		waiting = append(waiting, ch)
+	}
+	b.mu.Unlock()
+	if waiting == nil {
+		return
+	}
+	timer := time.NewTimer(hearTime)
+	defer timer.Stop()
+	for _, ch := range waiting {
+		select {
+		case <-ch:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // serve answers one request of the host.
@@ -276,6 +319,9 @@ func (b *Bridge) serve(c *call) {
 }
 
 func (b *Bridge) route(c *call) {
+	if c.method == "tools/call" {
+		b.inOrder(c.ctx)
+	}
 	if b.merged != nil {
 		b.merged.handle(c)
 		return
@@ -356,6 +402,7 @@ func (b *Bridge) toHost(r *remote, d delivery, from *call) {
 	switch {
 	case from != nil && from.parked == nil && from.watching == nil && has(d.msg.Params, "_meta", jsonrpc.MetaSubscriptionID):
 		b.write(d.raw)
+		b.opened(from)
 	case isListed(d.msg.Method):
 		b.listeners.tell(d, b.write)
 	case d.msg.Method == "notifications/message":

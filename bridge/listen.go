@@ -130,6 +130,7 @@ func (r *remote) listenFor(ctx context.Context, l link, c *call) error {
 	}
 	r.b.listeners.add(want)
 	c.write(want.acknowledgement())
+	r.b.opened(c)
 	<-ctx.Done()
 	r.b.listeners.remove(want)
 	for uri := range want.uris {

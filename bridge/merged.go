@@ -339,6 +339,7 @@ func (m *merged) listen(ctx context.Context, c *call) error {
 	}
 	m.b.listeners.add(want)
 	c.write(want.acknowledgement())
+	m.b.opened(c)
 	<-ctx.Done()
 	m.b.listeners.remove(want)
 	short, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTime)
