@@ -43,6 +43,7 @@ func runNodeTest(t *testing.T, node, file string) {
 	cmd := exec.CommandContext(ctx, node, "--no-warnings", "--test", "--test-reporter=tap", "--test-timeout=60000", file)
 	cmd.Env = append(os.Environ(),
 		"CAUSEWAY_TEST_URL="+s.url,
+		"CAUSEWAY_TEST_PROGRAM="+causeway,
 		"MCP_REMOTE_CONFIG_DIR="+t.TempDir(),
 		"HOME="+t.TempDir(),
 	)

@@ -34,7 +34,7 @@ type Handler struct {
 	origins     map[string]bool
 
 	census   census
-	mounted  sync.Map // *host → true
+	mounted  sync.Map // *host → *sync.Once, done when it is
 	sweepMu  sync.Mutex
 	sweeping map[*host]bool
 	streams  atomic.Int64 // open event streams and WebSockets
@@ -174,10 +174,24 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (*host, bool) {
 		http.Error(w, "the MCP server cannot be hosted; the log says why", http.StatusInternalServerError)
 		return nil, false
 	}
-	if _, known := h.mounted.LoadOrStore(host, true); !known {
-		host.mount(h)
-	}
+	h.mount(host)
 	return host, true
+}
+
+// mount makes host and handler known to each other at the first request.
+func (h *Handler) mount(host *host) {
+	once, known := h.mounted.Load(host)
+	if !known {
+		once, _ = h.mounted.LoadOrStore(host, new(sync.Once))
+	}
+	once.(*sync.Once).Do(func() {
+		host.mount(h)
+		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+		defer cancel()
+		if err := h.wakeSubscribed(ctx, host); err != nil {
+			h.log.Error("not all subscribed sessions are told of what happens until their clients are back", "error", err)
+		}
+	})
 }
 
 // originAllowed refuses foreign web pages, and lets allowed ones see the answer

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,26 +93,27 @@ func (s *session) loadListener(ctx context.Context) error {
 
 // open attaches a reader to the session's own stream. What the reader missed
 // after the given event comes first; after is -1 for a new reader, who missed
-// nothing.
-func (s *session) open(ctx context.Context, after int64) (q *queue, missed []event, err error) {
+// nothing. from is the id of the place where the reader is then, "" if the stream
+// cannot be resumed.
+func (s *session) open(ctx context.Context, after int64) (q *queue, missed []event, from string, err error) {
 	if !s.hasListened() {
 		if err := s.update(ctx, func(r *sessionRecord) { r.Listened = true }); err != nil {
-			return nil, nil, err
+			return nil, nil, "", err
 		}
 	}
 	l := &s.listen
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.over {
-		return nil, nil, errNoSession
+		return nil, nil, "", errNoSession
 	}
 	if err := s.loadListener(ctx); err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	if after >= 0 && l.log != nil {
 		kept, _, err := s.h.eventsAfter(ctx, s.id, listenStream, uint64(after))
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, "", err
 		}
 		for _, ev := range kept {
 			missed = append(missed, event{id: eventID{listenStream, ev.seq}.String(), data: ev.data})
@@ -124,7 +126,10 @@ func (s *session) open(ctx context.Context, after int64) (q *queue, missed []eve
 	}
 	l.opened = true
 	l.out = s.h.newQueue()
-	return l.out, missed, nil
+	if l.log != nil {
+		from = eventID{listenStream, l.seq}.String()
+	}
+	return l.out, missed, from, nil
 }
 
 func (l *listener) leave(q *queue) {
@@ -200,7 +205,7 @@ func (h *Handler) serveGet(w http.ResponseWriter, r *http.Request, host *host) {
 func (h *Handler) serveListener(w http.ResponseWriter, r *http.Request, s *session, after int64) {
 	ctx, done := streamContext(r)
 	defer done()
-	q, missed, err := s.open(ctx, after)
+	q, missed, from, err := s.open(ctx, after)
 	if err != nil {
 		status, werr := sessionError(err)
 		writeError(w, status, nil, werr)
@@ -209,9 +214,15 @@ func (h *Handler) serveListener(w http.ResponseWriter, r *http.Request, s *sessi
 	defer s.listen.leave(q)
 	events := startEvents(w, h.opts.WriteTimeout)
 	defer events.close()
-	if len(missed) > 0 {
+	switch {
+	case len(missed) > 0:
 		_ = events.write(missed...)
-	} else {
+	case from != "" && s.version() >= version20251125:
+		// Primed, a client that loses the stream before its first event has a place to
+		// resume from (2025-11-25, Streamable HTTP, sending messages, 6). Earlier
+		// clients would take the empty event for a message.
+		_ = events.write(event{id: from, empty: true})
+	default:
 		_ = events.comment()
 	}
 	h.pump(ctx, events, q, nil, nil)
@@ -298,20 +309,26 @@ func (h *Handler) serveResumed(w http.ResponseWriter, r *http.Request, s *sessio
 		seq = max(seq, ev.seq)
 	}
 	if !final {
-		for _, raw := range ids {
-			if !waiting[raw] {
-				continue
-			}
+		lost := slices.DeleteFunc(ids, func(raw string) bool { return !waiting[raw] })
+		log := h.newEventLog(s.id, id.stream)
+		for i, raw := range lost {
 			seq++
-			out = append(out, event{id: eventID{id.stream, seq}.String(), data: encodeError([]byte(raw), errOutcomeUnknown)})
+			msg := encodeError([]byte(raw), errOutcomeUnknown)
+			out = append(out, event{id: eventID{id.stream, seq}.String(), data: msg})
+			// Kept, so that a client that comes again after it is told once.
+			if err := log.append(r.Context(), seq, msg, i == len(lost)-1); err != nil && !errors.Is(err, store.ErrConflict) {
+				h.log.Warn("an event could not be kept for replay", "error", err)
+			}
 		}
+	}
+	if len(out) == 0 {
+		// Everything has been told. There are clients (the TypeScript SDK 1.x, after an
+		// error) that come again for ever unless they are told so (HTML, server-sent events).
+		w.WriteHeader(http.StatusNoContent)
+		return
 	}
 	events := startEvents(w, h.opts.WriteTimeout)
 	defer events.close()
-	if len(out) == 0 {
-		_ = events.comment()
-		return
-	}
 	_ = events.write(out...)
 }
 
