@@ -83,6 +83,12 @@ type App struct {
 	// is never guessed from a request.)
 	SignIn *oauth.Provider
 
+	// Guard, if not nil, protects the mounts instead of SignIn, where the authorization
+	// server is elsewhere: Protect of an [oauth.ResourceServer], whose Resources name them,
+	// or any middleware that puts the SDK's auth.TokenInfo into requests. It sees every
+	// request, also those for what is not a mount.
+	Guard func(next http.Handler) (http.Handler, error)
+
 	// Drain bounds how long Run waits for requests that are being worked on when it
 	// is told to stop. Zero is 10 seconds. What is not done by then is cut.
 	Drain time.Duration
@@ -246,15 +252,20 @@ func (a *App) buildMounts() error {
 		m.serve = withStorage(a.storage, m.handler)
 		m.sse = withStorage(a.storage, m.handler.SSE())
 	}
-	a.root = a.mux
-	if a.SignIn == nil {
-		return nil
+	var err error
+	switch {
+	case a.SignIn != nil && a.Guard != nil:
+		return settingsError{errors.New("SignIn and Guard are both set: people sign in here, or elsewhere")}
+	case a.SignIn != nil:
+		a.root, err = a.protect()
+	case a.Guard != nil:
+		a.root, err = a.Guard(a.mux)
+	default:
+		a.root = a.mux
 	}
-	protected, err := a.protect()
 	if err != nil {
 		return fmt.Errorf("sign-in: %w", err)
 	}
-	a.root = protected
 	return nil
 }
 
@@ -466,7 +477,7 @@ func (a *App) listen(ctx context.Context) (net.Listener, error) {
 	if isLoopback(ln.Addr()) {
 		a.base = "http://" + ln.Addr().String()
 	}
-	if !isLoopback(ln.Addr()) && a.SignIn == nil && !a.AllowAnonymous && !a.everyMountIsOpen() {
+	if !isLoopback(ln.Addr()) && a.SignIn == nil && a.Guard == nil && !a.AllowAnonymous && !a.everyMountIsOpen() {
 		ln.Close()
 		return nil, settingsError{fmt.Errorf("refusing to serve without sign-in on %s, which others can reach: listen on loopback (-addr %s), or say -allow-anonymous if everyone may call these tools", ln.Addr(), DefaultAddr)}
 	}

@@ -31,15 +31,15 @@ const (
 // allowed here is forbidden.
 var Plan = []Room{
 	// Nothing imports these.
-	{Path: "cmd", Imports: []string{"playground", "bridge", ".", "acme", "otel", "oauth", "oauth/login", "oauth/client", "mcphttp", "object", "store", "store/nats", "store/postgres", "internal"}},
-	{Path: "examples", Imports: []string{".", "acme", "otel", "oauth", "oauth/login", "mcphttp", "object", "store", "store/nats", "store/postgres"}},
+	{Path: "cmd", Imports: []string{"playground", "bridge", "examples", ".", "acme", "otel", "oauth", "oauth/login", "oauth/client", "mcphttp", "object", "store", "store/nats", "store/postgres", "internal"}},
+	{Path: "examples", Imports: []string{".", "internal/person", "acme", "otel", "oauth", "oauth/login", "mcphttp", "object", "store", "store/nats", "store/postgres"}},
 	{Path: "conformance", Imports: []string{".", "oauth", "oauth/login", "oauth/client", "mcphttp", "object", "store"}},
 
 	// Only cmd imports these.
 	{Path: "playground", Imports: []string{".", "bridge", "oauth/client", "mcphttp", "store", "internal"}},
 	{Path: "bridge", Imports: []string{".", "oauth", "oauth/client", "mcphttp", "object", "store", "internal"}},
 
-	{Path: ".", Imports: []string{"oauth", "oauth/login", "mcphttp", "object", "store", "internal"}},
+	{Path: ".", Imports: []string{"oauth", "oauth/login", "mcphttp", "object", "store", "internal", "internal/person"}},
 
 	// Opt-in: who does not import them does not pay for them.
 	{Path: "acme", Imports: []string{"store", "internal"}},
@@ -58,6 +58,8 @@ var Plan = []Room{
 	{Path: "store/postgres", Imports: []string{"store", "internal"}, Never: []string{mcpSDK, websocket}},
 	{Path: "store", Imports: []string{"internal"}, Never: []string{mcpSDK, websocket}},
 
+	// A person with a browser, for tests.
+	{Path: "internal/person"},
 	{Path: "internal"},
 }
 

@@ -63,13 +63,21 @@ func Start(t *testing.T) *Program {
 	return p
 }
 
-func (p *Program) start() {
+// StartAt starts it again with the same data, at the URL it had.
+func (p *Program) StartAt(base string) {
+	p.t.Helper()
+	p.startAt(strings.TrimPrefix(base, "http://"))
+}
+
+func (p *Program) start() { p.startAt("127.0.0.1:0") }
+
+func (p *Program) startAt(addr string) {
 	p.t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	cmd := exec.Command(exe, "-addr", "127.0.0.1:0", "-data", p.dir)
+	cmd := exec.Command(exe, "-addr", addr, "-data", p.dir)
 	cmd.Env = append(os.Environ(), runMain+"=1")
 	cmd.Stderr = p.t.Output()
 	stdout, err := cmd.StdoutPipe()
@@ -137,6 +145,13 @@ func (p *Program) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.URL.Host, r.Host = addr, addr
 	return http.DefaultTransport.RoundTrip(r)
+}
+
+// URL is the base of what the Program serves now.
+func (p *Program) URL() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return "http://" + p.addr
 }
 
 // Connect connects a client to the Program.

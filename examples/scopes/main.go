@@ -1,0 +1,63 @@
+// Scopes is a mail server that has more power than it gives away. The person lets it read
+// all their mail at Google; a model that was allowed "travel" sees bookings and nothing
+// else, and has to ask the person again before it may search the rest. See README.md.
+package main
+
+import (
+	"cmp"
+	"context"
+	"os"
+
+	"github.com/causeway-mcp/causeway"
+	"github.com/causeway-mcp/causeway/oauth"
+	"github.com/causeway-mcp/causeway/oauth/login/oidc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// Person keeps the broad token. It is sealed at rest and never sent to the MCP client.
+type Person struct{ Name, MailToken string }
+
+func toPerson(_ context.Context, a *oidc.Answer) (*oauth.Person, error) {
+	var c oidc.Claims
+	if err := a.IDToken.Claims(&c); err != nil {
+		return nil, err
+	}
+	return &oauth.Person{Name: c.Name, Props: Person{c.Name, a.Token.AccessToken}}, nil
+}
+
+func travelBookings(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, messages, error) {
+	found, err := search(ctx, oauth.Props[Person](ctx).MailToken, "subject:(booking OR reservation OR itinerary) newer_than:1y")
+	return nil, messages{found.only(isBooking)}, err
+}
+
+func searchMail(ctx context.Context, _ *mcp.CallToolRequest, in struct {
+	Query string `json:"query" jsonschema:"as in Gmail's search box"`
+}) (*mcp.CallToolResult, messages, error) {
+	found, err := search(ctx, oauth.Props[Person](ctx).MailToken, in.Query)
+	return nil, messages{found}, err
+}
+
+func main() {
+	s := mcp.NewServer(&mcp.Implementation{Name: "Mail", Version: "1.0.0"}, nil)
+	readOnly := &mcp.ToolAnnotations{ReadOnlyHint: true}
+	causeway.AddTool(s, &mcp.Tool{Name: "travel_bookings", Description: "Lists bookings of flights, trains and hotels.", Annotations: readOnly}, travelBookings)
+	causeway.AddTool(s, &mcp.Tool{Name: "search_mail", Description: "Searches all mail.", Annotations: readOnly}, searchMail)
+	causeway.RequireScopes(s, "search_mail", "mail")
+	app := &causeway.App{SignIn: &oauth.Provider{
+		Issuer: os.Getenv("ISSUER"), // empty is this machine
+		Login: &oidc.Login{
+			Issuer:   cmp.Or(os.Getenv("OIDC_ISSUER"), oidc.Google),
+			ClientID: os.Getenv("GOOGLE_CLIENT_ID"), ClientSecret: os.Getenv("GOOGLE_CLIENT_SECRET"), Person: toPerson,
+			Scopes: []string{"profile", "email", "https://www.googleapis.com/auth/gmail.readonly"}, // broad: all mail
+		},
+		Resources: []oauth.Resource{{
+			Path: "/mcp", Name: "your mail", Require: []string{"travel"},
+			Scopes: []oauth.Scope{
+				{Name: "travel", Words: "read your bookings of flights, trains and hotels, and no other mail"},
+				{Name: "mail", Words: "search and read all your mail", Includes: []string{"travel"}},
+			},
+		}},
+	}}
+	app.Mount("/mcp", causeway.Server(s))
+	app.Main()
+}
