@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -40,9 +41,14 @@ func (s *session) signIn(ctx context.Context, n need, record *serverRecord, foun
 	if err == nil {
 		got, err = s.tokensOf(answer, scopes, dpop)
 	}
-	if err == nil {
-		err = s.store(ctx, g, got)
-	} else if byPerson(err) {
+	if g.prompted {
+		prompts := append(record.prompts, s.c.now())
+		record.prompts = prompts[max(0, len(prompts)-brakeCount):]
+	}
+	switch {
+	case err == nil:
+		err = s.store(ctx, g, record.prompts, got)
+	case g.prompted && ctx.Err() == nil:
 		record.server, record.failure = s.server.String(), failure{at: s.c.now(), text: err.Error()}
 		err = errors.Join(err, s.c.saveServer(ctx, s.name, record))
 	}
@@ -50,19 +56,13 @@ func (s *session) signIn(ctx context.Context, n need, record *serverRecord, foun
 	if err != nil {
 		return nil, err
 	}
-	s.c.log.Info("signed in", "server", s.server.Redacted(), "issuer", found.as.Issuer, "scopes", strings.Join(got.scopes, " "))
+	s.c.log.Info("signed in", "server", withoutQuery(s.server), "issuer", found.as.Issuer, "scopes", strings.Join(got.scopes, " "))
 	return got, nil
 }
 
-// byPerson reports whether a person decided against signing in, or was not there.
-func byPerson(err error) bool {
-	var answer *AuthError
-	return errors.Is(err, ErrTimeout) || errors.As(err, &answer) && (answer.Where == "authorization" || answer.Code == "access_denied")
-}
-
 // store writes the record of a sign-in.
-func (s *session) store(ctx context.Context, g *granting, got *tokens) error {
-	record := &serverRecord{server: s.server.String(), tokens: got}
+func (s *session) store(ctx context.Context, g *granting, prompts []time.Time, got *tokens) error {
+	record := &serverRecord{server: s.server.String(), tokens: got, prompts: prompts}
 	record.learn(g.found, g.resource)
 	if g.client != nil {
 		record.clientID, record.dynamic = g.client.id, g.client.dynamic
@@ -121,7 +121,9 @@ type granting struct {
 	resource string
 	dpop     *ecdsa.PrivateKey
 	client   *registration
+	known    bool // the client was registered before
 	callback *callback
+	prompted bool // a person was asked
 }
 
 // finish tells the browser how it ended.
@@ -153,7 +155,19 @@ func (g *granting) withBrowser(ctx context.Context) (*tokenAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if g.known && g.isForgotten(ctx, address) {
+		if err := g.renewRegistration(ctx); err != nil {
+			return nil, err
+		}
+		if address, err = g.authorizationURL(verifier); err != nil {
+			return nil, err
+		}
+	}
 	code, err := g.code(ctx, address)
+	if g.known && (errors.Is(err, ErrTimeout) || isCode(err, "unauthorized_client") || isCode(err, "invalid_client")) {
+		// Maybe the person saw a page that says that nobody knows this client.
+		err = errors.Join(err, s.forgetRegistration(ctx, as.Issuer))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +223,7 @@ func (g *granting) open(ctx context.Context) error {
 	}
 	if reg != nil {
 		if redirect, err := url.Parse(reg.redirect); err == nil && g.listen(ctx, redirect) == nil {
-			g.client = reg
+			g.client, g.known = reg, true
 			return nil
 		}
 		// Its port is taken, for example by a sign-in at the same server that is under way.
@@ -220,6 +234,35 @@ func (g *granting) open(ctx context.Context) error {
 	if err := g.listen(ctx, here); err != nil {
 		return err
 	}
+	return g.registerHere(ctx)
+}
+
+// isForgotten asks the authorization endpoint, without a person, whether it still knows a client
+// that was registered some time ago: servers lose registrations, and all that a person then sees is
+// an error page that never comes back here.
+func (g *granting) isForgotten(ctx context.Context, address string) bool {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return false
+	}
+	answer, err := g.session.fetch.do(r)
+	if err != nil {
+		return false
+	}
+	drain(answer)
+	return answer.StatusCode == http.StatusBadRequest || answer.StatusCode == http.StatusUnauthorized
+}
+
+// renewRegistration registers the redirect URI that is listened at once more.
+func (g *granting) renewRegistration(ctx context.Context) error {
+	s := g.session
+	unlock, err := s.c.store.Lock(ctx, s.registrationName(g.found.as.Issuer))
+	if err != nil {
+		return fmt.Errorf("waiting for other processes: %w", err)
+	}
+	defer unlock()
+	s.c.log.Info("the authorization server does not know this client any more", "issuer", g.found.as.Issuer)
+	g.known = false
 	return g.registerHere(ctx)
 }
 
@@ -293,13 +336,16 @@ func (g *granting) authorizationURL(verifier string) (string, error) {
 // code sends the person to the address and waits for the answer.
 func (g *granting) code(ctx context.Context, address string) (string, error) {
 	s := g.session
+	if _, err := parseURL(address); err != nil {
+		return "", fmt.Errorf("the address to sign in at: %w", err)
+	}
 	g.callback.serve()
 	s.c.mu.Lock()
 	s.c.waiting[g.callback.state] = g.callback
 	s.c.mu.Unlock()
 	ctx, cancel := context.WithTimeoutCause(ctx, s.c.options.signInTimeout(), ErrTimeout)
 	defer cancel()
-	s.prompt(ctx, Prompt{Server: s.server.String(), Issuer: g.found.as.Issuer, URL: address}, address)
+	g.prompt(ctx, Prompt{Server: s.server.String(), Issuer: g.found.as.Issuer, URL: address}, address)
 	select {
 	case answer := <-g.callback.answer:
 		return g.checked(answer)
@@ -324,20 +370,18 @@ func (g *granting) checked(answer url.Values) (string, error) {
 	return answer.Get("code"), nil
 }
 
-// prompt tells the person what to do, and opens the address. The address is parsed once more: what
-// goes to a browser is http or https and nothing that a command line could take apart.
-func (s *session) prompt(ctx context.Context, p Prompt, address string) {
+// prompt tells the person what to do, and opens the address, which was parsed: what goes to a
+// browser is http or https and nothing that a command line could take apart.
+func (g *granting) prompt(ctx context.Context, p Prompt, address string) {
+	s := g.session
+	g.prompted = true
 	if deadline, ok := ctx.Deadline(); ok && p.Expires.IsZero() {
 		p.Expires = deadline
 	}
 	if s.c.options.Prompt != nil {
 		s.c.options.Prompt(p)
 	} else {
-		s.c.log.Info("sign in with a browser", "server", s.server.Redacted(), "url", p.URL, "code", p.UserCode, "until", p.Expires.Round(time.Second))
-	}
-	if _, err := parseURL(address); err != nil {
-		s.c.log.Error("the address to sign in at cannot be opened", "err", err)
-		return
+		s.c.log.Info("sign in with a browser", "server", withoutQuery(s.server), "url", p.URL, "code", p.UserCode, "until", p.Expires.Round(time.Second))
 	}
 	open := s.c.options.Open
 	if open == nil {

@@ -85,7 +85,7 @@ func (c *Client) Transport(serverURL string, base http.RoundTripper) (http.Round
 }
 
 // Login signs in at the server, even if there are tokens already, and waits until that is
-// done. A server that asks for no token and publishes no metadata is an error.
+// done. A server that asks for no token and publishes no metadata is ErrNoSignIn.
 func (c *Client) Login(ctx context.Context, serverURL string) error {
 	s, err := c.session(serverURL)
 	if err != nil {
@@ -93,10 +93,12 @@ func (c *Client) Login(ctx context.Context, serverURL string) error {
 	}
 	challenges, err := s.probe(ctx)
 	if err != nil {
-		return fmt.Errorf("signing in to %s: %w", s.server, err)
+		return signInError(s, err)
 	}
-	_, err = s.acquire(ctx, need{challenge: challenges, afresh: true, since: c.now()})
-	return err
+	if _, err = s.acquire(ctx, need{challenge: challenges, afresh: true, since: c.now()}); err != nil {
+		return signInError(s, err)
+	}
+	return nil
 }
 
 // Logout revokes the tokens for the server, whatever options they were got with, where its

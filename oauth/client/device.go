@@ -122,7 +122,7 @@ func (g *granting) poll(ctx context.Context, device *deviceAnswer) (*tokenAnswer
 	if address == "" {
 		address = device.page
 	}
-	s.prompt(ctx, Prompt{Server: s.server.String(), Issuer: g.found.as.Issuer, URL: device.page, UserCode: device.user}, address)
+	g.prompt(ctx, Prompt{Server: s.server.String(), Issuer: g.found.as.Issuer, URL: device.page, UserCode: device.user}, address)
 	form := url.Values{"grant_type": {deviceGrant}, "device_code": {device.code.Reveal()}}
 	interval := device.interval
 	for {

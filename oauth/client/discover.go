@@ -17,12 +17,11 @@ type discovery struct {
 	as        *serverMetadata
 }
 
-func (d *discovery) listsIssuer(issuer string) bool { return d.as.Issuer == issuer }
-
 // discover finds the authorization server of a MCP server: protected resource metadata from
 // the challenge, else from the well-known places, then the authorization server's own; and
-// for servers of 2025-03-26 that have neither, the server's origin.
-func (s *session) discover(ctx context.Context, all []challenge) (*discovery, error) {
+// for servers of 2025-03-26 that have neither, the server's origin. Of several authorization
+// servers it is the known one, if that is among them.
+func (s *session) discover(ctx context.Context, all []challenge, known string) (*discovery, error) {
 	found := &discovery{challenge: all}
 	resource, err := s.resourceMetadata(ctx, param(all, "resource_metadata"))
 	if err != nil {
@@ -36,7 +35,7 @@ func (s *session) discover(ctx context.Context, all []challenge) (*discovery, er
 	if resource == nil {
 		found.as, err = s.originServer(ctx)
 	} else {
-		found.as, err = s.listedServer(ctx, resource.AuthorizationServers)
+		found.as, err = s.listedServer(ctx, resource.AuthorizationServers, known)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("asking the authorization server about itself: %w", err)
@@ -95,7 +94,7 @@ func (s *session) resourceDocument(ctx context.Context, u *url.URL) (*resourceMe
 		return nil, fmt.Errorf("%s: %w", withoutQuery(u), err)
 	}
 	if !isResourceOf(m.Resource, s.server) {
-		return nil, fmt.Errorf("%w: %s is about the resource %q, not %s", ErrMismatch, withoutQuery(u), clean(m.Resource, 200), s.server.Redacted())
+		return nil, fmt.Errorf("%w: %s is about the resource %q, not %s", ErrMismatch, withoutQuery(u), clean(m.Resource, 200), withoutQuery(s.server))
 	}
 	if len(m.AuthorizationServers) == 0 {
 		return nil, fmt.Errorf("%w: %s names no authorization server", ErrBadAnswer, withoutQuery(u))
@@ -131,9 +130,12 @@ func isResourceOf(resource string, server *url.URL) bool {
 	return path == "" || server.EscapedPath() == path || strings.HasPrefix(server.EscapedPath(), path+"/")
 }
 
-// listedServer fetches the metadata of the authorization server to use: the configured one, else
-// the first that answers.
-func (s *session) listedServer(ctx context.Context, issuers []string) (*serverMetadata, error) {
+// listedServer fetches the metadata of the authorization server to use: the configured one, the one
+// that was used before, else the first that answers.
+func (s *session) listedServer(ctx context.Context, issuers []string, known string) (*serverMetadata, error) {
+	if slices.Contains(issuers, known) {
+		issuers = []string{known} // that it is down is no reason to go elsewhere
+	}
 	if own := s.c.options.Issuer; own != "" {
 		if !slices.Contains(issuers, own) {
 			return nil, fmt.Errorf("%w: the server does not name %s, where this client is registered", ErrMismatch, own)

@@ -23,6 +23,10 @@ var (
 	ErrRegistration = errors.New("no client is registered")
 	// ErrRefused: the server refuses a token that it was just given.
 	ErrRefused = errors.New("the server refuses its own token")
+	// ErrAskedTooOften: the server wants a person to sign in again and again.
+	ErrAskedTooOften = errors.New("the server asks for too many sign-ins")
+	// ErrNoSignIn: Login was called for a server that asks for no token.
+	ErrNoSignIn = errors.New("the server asks for no sign-in, and says nothing about one")
 	// ErrClosed: the Client was closed.
 	ErrClosed = errors.New("the client is closed")
 )

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -333,6 +334,146 @@ func TestARegistrationIsKeptPerIssuerAndUsedAgain(t *testing.T) {
 	w.wantCounts(map[string]int{"as /register": 1, "browser": 2})
 	if a, b := w.auths[0].Get("redirect_uri"), w.auths[1].Get("redirect_uri"); a != b {
 		t.Errorf("the redirect URI was %s and is %s", a, b)
+	}
+}
+
+func TestALostRegistrationIsMadeAgain(t *testing.T) {
+	w := newWorld(t)
+	store := Memory()
+	w.mustCall(w.client(Options{Store: store}), "x")
+	w.mu.Lock()
+	lost := w.auths[0].Get("client_id")
+	w.handle["as /authorize"] = func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("client_id") == lost {
+			http.Error(rw, "nobody knows this client", http.StatusBadRequest)
+			return
+		}
+		w.serveAuthorize(rw, r)
+	}
+	w.mu.Unlock()
+	if err := w.client(Options{Store: store}).Login(t.Context(), w.server()); err != nil {
+		t.Fatal(err)
+	}
+	w.wantCounts(map[string]int{"as /register": 2, "browser": 2})
+}
+
+func TestARegistrationThatIsRefusedAtTheRenewalIsMadeAgain(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(Options{})
+	w.mustCall(c, "x")
+	w.endAccess()
+	w.mu.Lock()
+	w.handle["as /token"] = func(rw http.ResponseWriter, r *http.Request) {
+		if r.FormValue("grant_type") == "refresh_token" {
+			writeJSON(rw, 401, map[string]any{"error": "invalid_client"})
+			return
+		}
+		w.serveToken(rw, r)
+	}
+	w.mu.Unlock()
+	w.mustCall(c, "y")
+	w.wantCounts(map[string]int{"as /register": 2, "browser": 2})
+}
+
+func TestAServerCannotOpenTabsForEver(t *testing.T) {
+	for name, hostile := range map[string]func(w *world, request int){
+		"with tokens that end at once": func(w *world, _ int) { w.lifetime = 1; w.token = set("refresh_token", nil) },
+		"with new scopes": func(w *world, request int) {
+			w.handle["mcp /mcp"] = func(rw http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Authorization") == "" {
+					w.serveMCP(rw, r)
+					return
+				}
+				rw.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_scope", scope="more-%d"`, w.count("mcp /mcp")))
+				rw.WriteHeader(http.StatusForbidden)
+			}
+		},
+		"with a token endpoint that fails": func(w *world, _ int) { w.handle["as /token"] = body(500, "text/html", "no") },
+		"with new authorization servers": func(w *world, request int) {
+			other := newWorld(w.t)
+			w.resource = set("authorization_servers", []string{other.as.URL})
+			w.access = map[string]string{}
+		},
+		"with tokens that it does not take": func(w *world, _ int) { w.access = map[string]string{}; w.token = set("access_token", "worthless") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			store := Memory()
+			for request := range 12 {
+				w.mu.Lock()
+				hostile(w, request)
+				w.mu.Unlock()
+				_, _, _ = w.call(w.client(Options{Store: store, SignInTimeout: 2 * time.Second}), "x")
+			}
+			if got := w.count("browser"); got == 0 || got > brakeCount {
+				t.Errorf("a browser was opened %d times", got)
+			}
+		})
+	}
+}
+
+func TestAClientOfAnIssuerIsNotShownToAnother(t *testing.T) {
+	w, other := newWorld(t), newWorld(t)
+	c := w.client(Options{ClientID: "mine", ClientSecret: NewSecret("my-secret")})
+	w.mustCall(c, "x")
+	w.endAccess()
+	w.mu.Lock()
+	w.resource = set("authorization_servers", []string{other.as.URL})
+	w.mu.Unlock()
+	if _, _, err := w.call(c, "y"); !errors.Is(err, ErrMismatch) {
+		t.Errorf("the error is %v", err)
+	}
+	if n := other.count("as /token") + other.count("as /authorize"); n != 0 {
+		t.Errorf("the other server was asked %d times", n)
+	}
+}
+
+func TestOfSeveralServersTheKnownOneIsKept(t *testing.T) {
+	w, other := newWorld(t), newWorld(t)
+	c := w.client(Options{})
+	w.mustCall(c, "x")
+	w.mu.Lock()
+	w.resource = set("authorization_servers", []string{other.as.URL, w.as.URL})
+	w.mu.Unlock()
+	w.endAccess()
+	w.mustCall(c, "y")
+	w.wantCounts(map[string]int{"browser": 1, "grant refresh_token": 1})
+	if other.count("as /register") != 0 {
+		t.Error("the other server was used")
+	}
+}
+
+func TestALoginAtAnOpenServerIsAnError(t *testing.T) {
+	open := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/mcp" {
+			http.NotFound(rw, r)
+		}
+	}))
+	defer open.Close()
+	if err := newWorld(t).client(Options{}).Login(t.Context(), open.URL+"/mcp"); !errors.Is(err, ErrNoSignIn) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestASecretInTheServersURLIsNotSaid(t *testing.T) {
+	w := newWorld(t)
+	var log bytes.Buffer
+	c := w.client(Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	w.handle["as /token"] = body(500, "text/html", "no")
+	transport, err := c.Transport(w.server()+"?api_key=planted", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server()+"?api_key=planted", nil)
+	_, err = transport.RoundTrip(r)
+	c.Close()
+	if err == nil || strings.Contains(err.Error()+log.String(), "planted") {
+		t.Errorf("error %v, log %s", err, log.String())
+	}
+	for _, request := range w.auths {
+		if strings.Contains(request.Encode(), "planted") {
+			t.Errorf("the authorization server was told: %v", request)
+		}
 	}
 }
 

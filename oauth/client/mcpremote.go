@@ -218,6 +218,6 @@ func (s *session) keepImport(ctx context.Context, record *serverRecord) (*server
 	if newer, err := s.c.loadServer(ctx, s.name); !errors.Is(err, ErrNotFound) {
 		return newer, err
 	}
-	s.c.log.Info("tokens of mcp-remote taken over", "server", s.server.Redacted())
+	s.c.log.Info("tokens of mcp-remote taken over", "server", withoutQuery(s.server))
 	return record, s.c.saveServer(ctx, s.name, record)
 }

@@ -50,9 +50,8 @@ type Options struct {
 	Grant Grant
 
 	// ClientID is a client that was registered beforehand, and Issuer the authorization
-	// server it was registered at; with an empty Issuer it is used at any, which is only safe
-	// if it has no secret: see [Options.Issuer]. Empty: ClientMetadataURL where the server
-	// supports that, else dynamic registration (RFC 7591).
+	// server it was registered at. Empty: ClientMetadataURL where the server supports that, else
+	// dynamic registration (RFC 7591).
 	ClientID string
 	// ClientSecret is the secret of ClientID. Zero: a public client, unless PrivateKey is set.
 	ClientSecret Secret
@@ -68,8 +67,9 @@ type Options struct {
 	// and the options allow, in that order.
 	AuthMethod string
 	// Issuer is the only authorization server this client signs in at, compared exactly.
-	// Empty: the one that the MCP server names. With a ClientSecret or a machine's Grant set
-	// it: otherwise the MCP server chooses who gets to see them.
+	// Empty: the one that the MCP server names, and with a ClientID always the one that it
+	// named first. With a ClientSecret or a machine's Grant set it: otherwise the MCP server
+	// chooses who gets to see them.
 	Issuer string
 	// ClientMetadataURL is the https URL of a client ID metadata document; its redirect URIs
 	// must match CallbackHost and CallbackPath (any port), or the fixed CallbackPort.
@@ -266,7 +266,7 @@ func (o *Options) checkClient() error {
 	}
 	if o.Issuer != "" {
 		if _, err := parseURL(o.Issuer); err != nil {
-			return fmt.Errorf("Issuer: %w", err)
+			return fmt.Errorf("the Issuer: %w", err)
 		}
 	}
 	return nil

@@ -82,10 +82,11 @@ type serverRecord struct {
 	tokens   *tokens
 	imported bool
 	failure  failure
+	prompts  []time.Time // when a person was asked, the latest last; at most brakeCount
 }
 
-// failure is why nobody signed in the last time, so that processes that waited for it do
-// not ask the person again.
+// failure is why a sign-in that a person was asked for came to nothing, so that processes that
+// waited for it do not ask again.
 type failure struct {
 	at   time.Time
 	text string
@@ -101,37 +102,38 @@ func (r *serverRecord) info() TokenInfo {
 
 // serverFile is the stored form of a serverRecord, secrets in clear: the Store encrypts.
 type serverFile struct {
-	Version   int       `json:"v"`
-	Server    string    `json:"server"`
-	Issuer    string    `json:"issuer,omitempty"`
-	Resource  string    `json:"resource,omitempty"`
-	ClientID  string    `json:"client_id,omitempty"`
-	Dynamic   bool      `json:"dynamic,omitempty"`
-	Secret    string    `json:"client_secret,omitempty"`
-	Method    string    `json:"client_auth_method,omitempty"`
-	Token     string    `json:"token_endpoint,omitempty"`
-	Revoke    string    `json:"revocation_endpoint,omitempty"`
-	Methods   []string  `json:"auth_methods,omitempty"`
-	Imported  bool      `json:"imported,omitempty"`
-	FailedAt  time.Time `json:"failed_at,omitzero"`
-	Failure   string    `json:"failure,omitempty"`
-	HasTokens bool      `json:"has_tokens,omitempty"`
-	Access    string    `json:"access_token,omitempty"`
-	Refresh   string    `json:"refresh_token,omitempty"`
-	ID        string    `json:"id_token,omitempty"`
-	DPoP      string    `json:"dpop_key,omitempty"` // PKCS #8, base64
-	Scopes    []string  `json:"scopes,omitempty"`
-	Asked     []string  `json:"asked,omitempty"`
-	Obtained  time.Time `json:"obtained,omitzero"`
-	SignedIn  time.Time `json:"signed_in,omitzero"`
-	Expires   time.Time `json:"expires,omitzero"`
+	Version   int         `json:"v"`
+	Server    string      `json:"server"`
+	Issuer    string      `json:"issuer,omitempty"`
+	Resource  string      `json:"resource,omitempty"`
+	ClientID  string      `json:"client_id,omitempty"`
+	Dynamic   bool        `json:"dynamic,omitempty"`
+	Secret    string      `json:"client_secret,omitempty"`
+	Method    string      `json:"client_auth_method,omitempty"`
+	Token     string      `json:"token_endpoint,omitempty"`
+	Revoke    string      `json:"revocation_endpoint,omitempty"`
+	Methods   []string    `json:"auth_methods,omitempty"`
+	Imported  bool        `json:"imported,omitempty"`
+	FailedAt  time.Time   `json:"failed_at,omitzero"`
+	Failure   string      `json:"failure,omitempty"`
+	Prompts   []time.Time `json:"prompts,omitempty"`
+	HasTokens bool        `json:"has_tokens,omitempty"`
+	Access    string      `json:"access_token,omitempty"`
+	Refresh   string      `json:"refresh_token,omitempty"`
+	ID        string      `json:"id_token,omitempty"`
+	DPoP      string      `json:"dpop_key,omitempty"` // PKCS #8, base64
+	Scopes    []string    `json:"scopes,omitempty"`
+	Asked     []string    `json:"asked,omitempty"`
+	Obtained  time.Time   `json:"obtained,omitzero"`
+	SignedIn  time.Time   `json:"signed_in,omitzero"`
+	Expires   time.Time   `json:"expires,omitzero"`
 }
 
 func (r *serverRecord) encode() ([]byte, error) {
 	file := serverFile{
 		Version: recordVersion, Server: r.server, Issuer: r.issuer, Resource: r.resource, ClientID: r.clientID,
 		Dynamic: r.dynamic, Secret: r.clientSecret.Reveal(), Method: r.clientMethod,
-		Token: r.token, Revoke: r.revoke, Methods: r.methods, Imported: r.imported, FailedAt: r.failure.at, Failure: r.failure.text,
+		Token: r.token, Revoke: r.revoke, Methods: r.methods, Imported: r.imported, FailedAt: r.failure.at, Failure: r.failure.text, Prompts: r.prompts,
 	}
 	if t := r.tokens; t != nil {
 		file.HasTokens = true
@@ -161,7 +163,7 @@ func decodeServer(content []byte) (*serverRecord, error) {
 		server: file.Server, issuer: file.Issuer, resource: file.Resource, clientID: file.ClientID,
 		dynamic: file.Dynamic, clientSecret: NewSecret(file.Secret), clientMethod: file.Method,
 		token: file.Token, revoke: file.Revoke, methods: file.Methods, imported: file.Imported,
-		failure: failure{at: file.FailedAt, text: file.Failure},
+		failure: failure{at: file.FailedAt, text: file.Failure}, prompts: file.Prompts,
 	}
 	if !file.HasTokens {
 		return r, nil

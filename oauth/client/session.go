@@ -16,6 +16,10 @@ import (
 const (
 	// quiet is how long after a person refused, or nobody came, nobody is asked again.
 	quiet = time.Minute
+	// Somebody is asked at most brakeCount times in brakeTime about one server, whatever it
+	// does to be asked for: it may name new authorization servers and scopes for ever.
+	brakeCount = 5
+	brakeTime  = 10 * time.Minute
 	// young is the age below which a refused token of a sign-in is not replaced by another
 	// sign-in: it would be refused too, and a browser tab would open for each request.
 	young = time.Minute
@@ -163,7 +167,7 @@ func (s *session) load(ctx context.Context) (*tokens, error) {
 	case errors.Is(err, ErrNotFound):
 		record, err = s.importTokens(ctx)
 		if err != nil {
-			s.c.log.Warn("tokens of mcp-remote could not be taken over", "server", s.server.Redacted(), "err", err)
+			s.c.log.Warn("tokens of mcp-remote could not be taken over", "server", withoutQuery(s.server), "err", err)
 			record = &serverRecord{}
 		}
 	case err != nil:
@@ -193,13 +197,14 @@ func (s *session) renewAhead(t *tokens, now time.Time) {
 // A flight is one attempt to get tokens, that any number of requests wait for.
 type flight struct {
 	done chan struct{}
+	need need
 	got  *tokens
 	err  error
 }
 
 // start begins a flight. The session is locked.
 func (s *session) start(n need) *flight {
-	f := &flight{done: make(chan struct{})}
+	f := &flight{done: make(chan struct{}), need: n}
 	s.flight = f
 	go func() {
 		got, err := s.get(s.c.ctx, n)
@@ -207,7 +212,7 @@ func (s *session) start(n need) *flight {
 			if cause := context.Cause(s.c.ctx); cause != nil {
 				err = cause
 			}
-			s.c.log.Warn("no tokens", "server", s.server.Redacted(), "err", err)
+			s.c.log.Warn("no tokens", "server", withoutQuery(s.server), "err", err)
 		}
 		s.mu.Lock()
 		f.got, f.err = got, err
@@ -231,7 +236,8 @@ func (s *session) acquire(ctx context.Context, n need) (*tokens, error) {
 			return s.current, nil
 		}
 		f := s.flight
-		if f == nil {
+		own := f == nil
+		if own {
 			f = s.start(n)
 		}
 		s.mu.Unlock()
@@ -240,14 +246,11 @@ func (s *session) acquire(ctx context.Context, n need) (*tokens, error) {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("waiting for a sign-in: %w", context.Cause(ctx))
 		}
-		if f.err != nil {
-			if errors.Is(f.err, ErrSignInNeeded) && !n.renewOnly && !s.c.options.NonInteractive {
-				continue // it was only a renewal
-			}
+		switch {
+		case f.err == nil && (own || n.satisfies(f.got, s.c.now())):
+			return f.got, nil // one's own is the best there is, even if it ends at once
+		case f.err != nil && (own || !f.need.renewOnly || n.renewOnly):
 			return nil, f.err
-		}
-		if n.satisfies(f.got, s.c.now()) {
-			return f.got, nil
 		}
 	}
 	return nil, ErrRefused
@@ -278,13 +281,14 @@ func (s *session) renewOrSignIn(ctx context.Context, n need, record *serverRecor
 	var found *discovery
 	if !n.renewOnly {
 		var err error
-		if found, err = s.discover(ctx, n.challenge); err != nil {
+		if found, err = s.discover(ctx, n.challenge, record.issuer); err != nil {
 			return nil, err
 		}
-		if record.issuer != "" && !found.listsIssuer(record.issuer) {
-			// Tokens and credentials of one authorization server are nobody else's business.
-			s.c.log.Info("the authorization server changed", "server", s.server.Redacted())
-			record = &serverRecord{server: record.server, failure: record.failure}
+		if n.byLogin() && len(n.challenge) == 0 && found.as.guessed {
+			return nil, ErrNoSignIn
+		}
+		if record, err = s.migrated(record, found); err != nil {
+			return nil, err
 		}
 	}
 	if !n.afresh && record.tokens != nil && !record.tokens.refresh.IsZero() {
@@ -302,19 +306,38 @@ func (s *session) renewOrSignIn(ctx context.Context, n need, record *serverRecor
 	return s.signIn(ctx, n, record, found)
 }
 
+// migrated is the record to go on with. Tokens and credentials of one authorization server are
+// nobody else's business: at a new one everything begins anew, and a client that was registered by
+// hand at the old one is not shown to the new one.
+func (s *session) migrated(record *serverRecord, found *discovery) (*serverRecord, error) {
+	if record.issuer == "" || record.issuer == found.as.Issuer {
+		return record, nil
+	}
+	if s.c.options.ClientID != "" && s.c.options.Issuer == "" {
+		return nil, fmt.Errorf("%w: the server was at %s and now names %s, and the client %s was registered at the former; log out first if that is meant",
+			ErrMismatch, clean(record.issuer, 200), clean(found.as.Issuer, 200), s.c.options.ClientID)
+	}
+	s.c.log.Info("the authorization server changed", "server", withoutQuery(s.server), "issuer", found.as.Issuer)
+	return &serverRecord{server: record.server, failure: record.failure, prompts: record.prompts}, nil
+}
+
+// byLogin reports whether a person wants to sign in, and no request.
+func (n need) byLogin() bool { return n.afresh && n.refused == nil && n.scopes == nil }
+
 // mayAsk says why no person should be asked now.
 func (s *session) mayAsk(n need, record *serverRecord) error {
 	if !s.c.options.interactive() {
 		return nil
 	}
 	now := s.c.now()
-	asked := n.afresh && n.refused == nil // by Login
 	failed := record.failure
 	switch {
 	case s.c.options.NonInteractive:
 		return ErrSignInNeeded
-	case !failed.at.IsZero() && (failed.at.After(n.since) || !asked && now.Sub(failed.at) < quiet && now.Sub(failed.at) >= 0):
+	case !failed.at.IsZero() && (failed.at.After(n.since) || !n.byLogin() && now.Sub(failed.at) < quiet && now.Sub(failed.at) >= 0):
 		return fmt.Errorf("%s (nobody is asked again for a while)", failed.text)
+	case !n.byLogin() && len(record.prompts) >= brakeCount && now.Sub(record.prompts[len(record.prompts)-brakeCount]) < brakeTime:
+		return fmt.Errorf("%w: %d times in %v", ErrAskedTooOften, brakeCount, brakeTime)
 	case n.refused != nil && len(n.scopes) == 0 && record.tokens != nil && n.refused.access.Equal(record.tokens.access) &&
 		!record.tokens.signedIn.IsZero() && now.Sub(record.tokens.signedIn) < young:
 		return fmt.Errorf("%w: it was given %s ago; sign in again by hand if that is mended", ErrRefused, now.Sub(record.tokens.signedIn).Round(time.Second))

@@ -122,7 +122,7 @@ func (s *session) resourceFor(found *discovery) string {
 	case found != nil && found.resource != nil:
 		return found.resource.Resource
 	}
-	return s.server.String()
+	return withoutQuery(s.server) // RFC 8707 §2: a query does not belong there, and may be secret
 }
 
 // tokensOf makes tokens of an answer. A bound token where a bearer token was asked for, or
@@ -156,7 +156,7 @@ func (s *session) tokensOf(a *tokenAnswer, asked []string, dpop *ecdsa.PrivateKe
 func (s *session) renew(ctx context.Context, record *serverRecord) (*tokens, error) {
 	old := record.tokens
 	if record.token == "" { // taken over from mcp-remote, which does not keep it
-		found, err := s.discover(ctx, nil)
+		found, err := s.discover(ctx, nil, record.issuer)
 		if err != nil {
 			return nil, err
 		}
@@ -173,10 +173,11 @@ func (s *session) renew(ctx context.Context, record *serverRecord) (*tokens, err
 	if isCode(err, "invalid_grant") || isCode(err, "invalid_client") {
 		// The lock is held, so this is still the token that failed: nobody has a better one.
 		record.tokens = nil
-		if saveErr := s.c.saveServer(ctx, s.name, record); saveErr != nil {
-			return nil, errors.Join(err, saveErr)
+		saveErr := s.c.saveServer(ctx, s.name, record)
+		if isCode(err, "invalid_client") && record.dynamic {
+			saveErr = errors.Join(saveErr, s.forgetRegistration(ctx, record.issuer))
 		}
-		return nil, err
+		return nil, errors.Join(err, saveErr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("renewing: %w", err)
@@ -200,7 +201,7 @@ func (s *session) renew(ctx context.Context, record *serverRecord) (*tokens, err
 	if err := s.c.saveServer(ctx, s.name, record); err != nil {
 		return nil, err
 	}
-	s.c.log.Debug("tokens renewed", "server", s.server.Redacted(), "expires", renewed.expires)
+	s.c.log.Debug("tokens renewed", "server", withoutQuery(s.server), "expires", renewed.expires)
 	return renewed, nil
 }
 

@@ -128,7 +128,7 @@ func drain(answer *http.Response) {
 }
 
 func signInError(s *session, err error) error {
-	return fmt.Errorf("signing in to %s: %w", s.server.Redacted(), err)
+	return fmt.Errorf("signing in to %s: %w", withoutQuery(s.server), err)
 }
 
 // sameOrigin compares scheme, host and port.
