@@ -305,21 +305,26 @@ func (a *App) protect() (http.Handler, error) {
 }
 
 // resources are those given and every mount that is none of them: what is mounted is
-// never left open by an omission.
+// never left open by an omission. The path of the old transport is the same server, and
+// needs what that needs.
 func (a *App) resources(given []oauth.Resource) []oauth.Resource {
 	all := slices.Clone(given)
-	add := func(path string) {
-		covers := func(r oauth.Resource) bool {
+	covering := func(path string) int {
+		return slices.IndexFunc(all, func(r oauth.Resource) bool {
 			return r.Path != "" && (r.Path == path || strings.HasPrefix(path, strings.TrimSuffix(r.Path, "/")+"/"))
-		}
-		if path != "" && !slices.ContainsFunc(all, covers) {
-			all = append(all, oauth.Resource{Path: path, Default: len(all) == 0})
-		}
+		})
 	}
 	for _, m := range a.mounts {
-		if !m.Options.AllowAnonymous {
-			add(m.path)
-			add(m.SSEPath)
+		if m.Options.AllowAnonymous {
+			continue
+		}
+		if covering(m.path) < 0 {
+			all = append(all, oauth.Resource{Path: m.path, Default: len(all) == 0})
+		}
+		if m.SSEPath != "" && covering(m.SSEPath) < 0 {
+			same := all[covering(m.path)]
+			same.Path, same.ID, same.Default = m.SSEPath, "", false
+			all = append(all, same)
 		}
 	}
 	return all

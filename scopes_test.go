@@ -228,3 +228,48 @@ func TestWithoutSignInNobodyHasAScope(t *testing.T) {
 		t.Errorf("called: %v", res.Content)
 	}
 }
+
+func TestTheOldPathOfAServerNeedsWhatTheServerNeeds(t *testing.T) {
+	s := mcp.NewServer(&mcp.Implementation{Name: "s", Version: "1"}, nil)
+	m := causeway.Server(s)
+	m.SSEPath = "/sse"
+	open := causeway.Server(s)
+	open.Options.AllowAnonymous = true
+	app := &causeway.App{SignIn: &oauth.Provider{Login: login.Dev(), Resources: []oauth.Resource{{
+		Path: "/mcp", Require: []string{"read"}, Scopes: []oauth.Scope{{Name: "read"}},
+	}}}}
+	app.Mount("/mcp", m)
+	app.Mount("/open", open)
+	base := serve(t, app)
+	for path, want := range map[string]string{"/mcp": `scope="read"`, "/sse": `scope="read"`, "/open": ""} {
+		r, _ := http.NewRequestWithContext(t.Context(), "POST", base+path, strings.NewReader(`{}`))
+		r.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := resp.Header.Get("WWW-Authenticate"); (resp.StatusCode == 401) != (want != "") || !strings.Contains(got, want) {
+			t.Errorf("%s: %d %q", path, resp.StatusCode, got)
+		}
+	}
+}
+
+func TestWhatMakesNoSenseOfSignInIsSaid(t *testing.T) {
+	for name, tc := range map[string]struct {
+		app  *causeway.App
+		want string
+	}{
+		"no issuer on an address that others reach": {&causeway.App{Addr: "0.0.0.0:0", SignIn: &oauth.Provider{Login: login.Dev()}}, "Issuer is not set"},
+		"sign-in here and elsewhere":                {&causeway.App{Addr: "127.0.0.1:0", SignIn: &oauth.Provider{Login: login.Dev()}, Guard: func(h http.Handler) (http.Handler, error) { return h, nil }}, "SignIn and Guard"},
+		"no login":                                  {&causeway.App{Addr: "127.0.0.1:0", SignIn: &oauth.Provider{}}, "Login"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.app.Ready = func(string) { t.Error("served") }
+			tc.app.Mount("/mcp", causeway.Server(greeter()))
+			if err := tc.app.Run(t.Context(), []string{"-data", t.TempDir()}); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
