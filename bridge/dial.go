@@ -116,6 +116,11 @@ func (r *remote) try(ctx context.Context, by way, in *intro) (link, error) {
 		line = jsonrpc.AppendRequest(nil, id, "initialize", with(nil,
 			pair{"protocolVersion", quoted(v20251125)}, pair{"capabilities", orEmpty(in.caps)}, pair{"clientInfo", orClient(in.info)}))
 	}
+	if by == byInitialize {
+		if l := r.takeUp(ctx, in); l != nil {
+			return l, nil
+		}
+	}
 	if by == bySSE {
 		return noNil(openPair(ctx, r.w, r, r.log, id, line))
 	}

@@ -51,6 +51,7 @@ type attempt struct {
 	link  link
 	err   error
 	ended time.Time
+	life  context.Context // of the link
 	stop  context.CancelFunc
 	// hearing is closed when the server's notifications can reach us, or never will.
 	hearing chan struct{}
@@ -109,7 +110,7 @@ func (r *remote) start(in *intro) *attempt {
 // connect starts an attempt, after a pause; r.mu is held.
 func (r *remote) connect(pause time.Duration) *attempt {
 	ctx, stop := context.WithCancel(r.b.life)
-	a := &attempt{done: make(chan struct{}), stop: stop, hearing: make(chan struct{})}
+	a := &attempt{done: make(chan struct{}), life: ctx, stop: stop, hearing: make(chan struct{})}
 	r.now = a
 	in := r.intro
 	r.b.work.Go(func() {
@@ -150,7 +151,7 @@ func (r *remote) drop(a *attempt) {
 // connected brings a new link to where the host believes it is.
 func (r *remote) connected(a *attempt, l link) {
 	r.mu.Lock()
-	current := r.now == a
+	current, in := r.now == a, r.intro
 	level, subs := r.level, make([]string, 0, len(r.subs))
 	for uri := range r.subs {
 		subs = append(subs, uri)
@@ -166,8 +167,12 @@ func (r *remote) connected(a *attempt, l link) {
 	}
 	if s, ok := l.(*session); ok {
 		s.listen(hearing)
+		r.b.work.Go(func() { r.noted(in, s) })
 	} else {
 		hearing() // the one stream is open
+	}
+	if pause := r.b.opts.PingInterval; pause > 0 {
+		go r.pings(a, l, pause)
 	}
 	ctx := r.b.life
 	if level != nil {
@@ -175,6 +180,18 @@ func (r *remote) connected(a *attempt, l link) {
 	}
 	for _, uri := range subs {
 		l.call(ctx, newOutgoing(r.b.nextID(), "resources/subscribe", with(nil, pair{"uri", quoted(uri)}), nil))
+	}
+}
+
+// pings keeps a session, and what is on the way to it, from falling asleep.
+func (r *remote) pings(a *attempt, l link, pause time.Duration) {
+	for sleep(a.life, pause) == nil {
+		ctx, cancel := context.WithTimeout(a.life, pause)
+		_, err := l.call(ctx, newOutgoing(r.b.nextID(), "ping", nil, nil))
+		cancel()
+		if sessionOver(err) && hasSession(l) {
+			l.(*session).isOver()
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ type session struct {
 
 	mu        sync.Mutex
 	lastEvent string // of the standalone stream
+	note      string // path of what the next bridge is to know, should this one be killed
 	over      atomic.Bool
 }
 
@@ -306,6 +307,7 @@ func (s *session) take(d delivery, from *call) {
 
 func (s *session) isOver() {
 	if !s.over.Swap(true) {
+		s.unnoted()
 		s.end()
 		s.to.lost(s)
 	}
@@ -313,7 +315,7 @@ func (s *session) isOver() {
 
 // close ends the session at the server, within the time of ctx.
 func (s *session) close(ctx context.Context) {
-	s.end()
+	defer s.end()
 	if s.id == "" || s.over.Swap(true) {
 		return
 	}
@@ -327,9 +329,10 @@ func (s *session) close(ctx context.Context) {
 	resp, err := s.w.do(req)
 	if err != nil {
 		s.log.Debug("ending the session", "error", plain(err))
-		return
+		return // the next bridge will try again
 	}
 	resp.Body.Close()
+	s.unnoted()
 }
 
 // A backoff makes pauses that grow from a quarter of a second to half a minute.
