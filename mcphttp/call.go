@@ -42,11 +42,13 @@ type call struct {
 
 	said      mcp.Meta // see passive
 	arguments []byte
+	params    []byte // as they came; gone with the request
 	questions questionnaire
 	own       *passive    // closed with the call
 	round     *roundClaim // the round this call carries out, if it carries answers
 	task      *task       // the task whose handler this is the call of
 	created   *task       // the task that the call became
+	rerun     *taskRerun  // the task that is to run again with this call
 	answered  bool        // guarded by the reply
 	challenge http.Header // for the answer; guarded by the reply
 	place     place       // in the watch
@@ -384,6 +386,7 @@ func again(req mcp.Request, answers mcp.InputResponseMap, state string) (mcp.Req
 
 // build decodes the call's params into the request that the SDK's chain takes.
 func (c *call) build(m method, params []byte, p *jsonrpc.Params) (mcp.Request, error) {
+	c.params = params
 	if c.method != methodCallTool && m.request == nil {
 		return nil, wireError(jsonrpc.CodeMethodNotFound, "method not found: %q", c.method)
 	}

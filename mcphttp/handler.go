@@ -44,6 +44,7 @@ type Handler struct {
 	conns    connSessions
 	watch    watch
 	tasks    taskBoard
+	base     atomic.Pointer[baseContext]
 
 	draining  chan struct{}
 	drainOnce sync.Once

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/causeway-mcp/causeway/internal/typedtool"
+	"github.com/causeway-mcp/causeway/store"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -36,6 +37,11 @@ type TaskOptions struct {
 	// Timeout bounds the handler's time: its context is cancelled and the task fails.
 	// Zero is as long as the TTL. Options.CallTimeout does not concern tasks.
 	Timeout time.Duration
+
+	// OneRun makes a task fail whose process dies while it works on it, instead of
+	// having its handler run again from the start. It is for handlers whose effects
+	// must not happen twice and cannot be put under Once.
+	OneRun bool
 
 	// Before, if not nil, runs as a part of the tools/call, before there is a task:
 	// the place to refuse a call, and to ask what must be known first. It may ask as
@@ -65,9 +71,17 @@ type TaskOptions struct {
 //
 // A plain error becomes a result with IsError set and the task is completed. An
 // error that wraps a *jsonrpc.Error, or a panic, makes it failed. A result that
-// is larger than [store.MaxValue] cannot be kept, and makes it failed too. So does
-// the end of the process that works on it: other processes find out within half a
-// minute.
+// is larger than [store.MaxValue] cannot be kept, and makes it failed too.
+//
+// If the process that works on it dies, the handler runs again from its start, in
+// whichever process finds out first (with a store of its own at the next start or
+// request, with a shared one within half a minute; see [Handler.Restore]). It is the
+// same call then, with the same [Caller] and CallID, so what it did under Once stays
+// done once; questions that were answered get the same answers without being asked
+// again. Everything else happens again. Of the token there are the user, the scopes
+// and what names client and resource, but nothing secret. A task fails, with the
+// reason, that has been begun [MaxTaskRuns] times, whose server no longer has the
+// tool, whose call came with answers or is too large to be kept, or with OneRun.
 //
 // A task belongs to the user that made it (auth.TokenInfo's UserID); to anyone
 // else it does not exist.
@@ -196,7 +210,18 @@ func (c *call) becomeTask(ctx context.Context, kind *taskKind, req *mcp.CallTool
 	params.Arguments = bytes.Clone(params.Arguments)
 	kept := &mcp.CallToolRequest{Session: req.Session, Params: &params, Extra: req.Extra}
 	t := c.newTask(ctx, kind, raw, kept)
-	if err := c.h.tasks.create(c, t); err != nil {
+	var prev store.Revision
+	if c.rerun != nil {
+		prev = c.rerun.into(t)
+	} else {
+		t.first.Call = c.keptCall(kind)
+	}
+	if err := c.h.tasks.create(c, t, prev); err != nil {
+		if c.rerun != nil {
+			// No error of the tool's: what follows from it is not the tool's business.
+			c.rerun.failure = err
+			return nil
+		}
 		return err
 	}
 	c.created = t

@@ -31,8 +31,9 @@ type taskBoard struct {
 	mu     sync.Mutex
 	live   map[string]*task
 	byUser map[string]int
-	closed bool           // no more tasks are taken on
-	wg     sync.WaitGroup // one for each live task; Add under mu and not after closed
+	taking map[string]bool // tasks that are being taken over
+	closed bool            // no more tasks are taken on
+	wg     sync.WaitGroup  // one for each live task; Add under mu and not after closed
 
 	// turns keep the changes that this process makes to one task from getting in
 	// each other's way: a hundred compare-and-sets at once would fail each other for
@@ -109,18 +110,26 @@ func (b *taskBoard) leave(t *task) {
 	b.wg.Done()
 }
 
-// create makes the task exist: when it returns, any process can read it.
-func (b *taskBoard) create(c *call, t *task) error {
+// create makes the task exist: when it returns, any process can read it. prev is 0
+// for a new one, and the revision of the record of one that is taken over.
+func (b *taskBoard) create(c *call, t *task, prev store.Revision) error {
 	if err := b.enter(t); err != nil {
 		return err
 	}
 	err := b.lease(c)
 	if err == nil {
-		err = b.h.putTask(c, taskKey(t.id), &t.first, 0)
+		err = b.h.putTask(c, taskKey(t.id), &t.first, prev)
+	}
+	if errors.Is(err, errTaskTooLarge) && prev == 0 && t.first.Call != nil {
+		t.first.Call = nil // then it cannot run again
+		err = b.h.putTask(c, taskKey(t.id), &t.first, prev)
 	}
 	if err != nil {
 		b.leave(t)
 		t.call.cancel(err)
+		if prev != 0 {
+			return err
+		}
 		b.h.log.Error("a task could not be kept", slog.String("target", t.first.Tool), slog.Any("error", err))
 		return wireError(sdkrpc.CodeInternalError, "the task store is not available")
 	}
@@ -144,7 +153,10 @@ func (b *taskBoard) attended(ctx context.Context, id, owner string) bool {
 	if owner == b.owner {
 		return b.find(id) != nil
 	}
-	_, err := b.h.opts.Records.Get(ctx, leasePrefix+owner)
+	r, err := b.h.opts.Records.Get(ctx, leasePrefix+owner)
+	if err == nil && string(r.Value) != processID && isExclusive(b.h.opts.Records) {
+		return false // nobody else can have this store open: the owner is dead
+	}
 	return !errors.Is(err, store.ErrNotFound)
 }
 
@@ -181,7 +193,7 @@ func (b *taskBoard) lease(ctx context.Context) error {
 }
 
 func (b *taskBoard) renew(ctx context.Context) error {
-	_, err := b.h.opts.Records.Put(ctx, leasePrefix+b.owner, []byte("!"), store.AnyRevision, &store.PutOptions{TTL: b.leaseTTL})
+	_, err := b.h.opts.Records.Put(ctx, leasePrefix+b.owner, []byte(processID), store.AnyRevision, &store.PutOptions{TTL: b.leaseTTL})
 	return err
 }
 

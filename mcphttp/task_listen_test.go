@@ -115,7 +115,7 @@ func TestWhoMayFollowWhichTask(t *testing.T) {
 }
 
 func TestASubscriptionLearnsThatTheWorkerDied(t *testing.T) {
-	first, second, a, b := twoProcesses(t, func(s *mcp.Server) { addTask(s, "work", TaskOptions{}, forever) })
+	first, second, a, b := twoProcesses(t, func(s *mcp.Server) { addTask(s, "work", TaskOptions{OneRun: true}, forever) })
 	second.tasks.leaseTTL = 0 // look at every heartbeat
 	id := a.create("work", "")
 	st := b.listen(fmt.Sprintf(`{"taskIds":[%q]}`, id))

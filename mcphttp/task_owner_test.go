@@ -73,10 +73,10 @@ func TestAnotherProcessAnswersForATask(t *testing.T) {
 	}
 }
 
-func TestATaskWhoseProcessDiedFailsWithTheReason(t *testing.T) {
+func TestATaskOfOneRunWhoseProcessDiedFailsWithTheReason(t *testing.T) {
 	first, second, a, b := twoProcesses(t, func(s *mcp.Server) {
-		addTask(s, "work", TaskOptions{}, forever)
-		addTask(s, "ask", TaskOptions{}, askName)
+		addTask(s, "work", TaskOptions{OneRun: true}, forever)
+		addTask(s, "ask", TaskOptions{OneRun: true}, askName)
 	})
 	reads := map[string]func(id string){
 		"by a get":    func(string) {},

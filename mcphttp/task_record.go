@@ -31,8 +31,9 @@ const (
 type taskRecord struct {
 	// User is the user that made it, by auth.TokenInfo's UserID; "" is nobody.
 	User string `json:"u,omitempty"`
-	// Tool is the name of the tool.
-	Tool string `json:"n"`
+	// Tool is the name of the tool, Server that of its server.
+	Tool   string `json:"n"`
+	Server string `json:"f,omitempty"`
 	// Owner names the handler whose process works on it; see taskBoard.
 	Owner string `json:"o"`
 
@@ -50,6 +51,12 @@ type taskRecord struct {
 	Open map[string]taskAsk `json:"a,omitempty"`
 	// Answers wait for the handler, which may be in another process.
 	Answers map[string]json.RawMessage `json:"w,omitempty"`
+
+	// Call is the request, nil if it cannot run again; Runs is how often it was taken
+	// over, and Heard what it was answered, for its questions not to be asked again.
+	Call  *taskCall   `json:"q,omitempty"`
+	Runs  int         `json:"z,omitempty"`
+	Heard []taskHeard `json:"h,omitempty"`
 
 	// Result, of a completed task, is complete as tools/call would have answered it;
 	// Error, of a failed one, is the JSON-RPC error.
@@ -104,7 +111,7 @@ func (r *taskRecord) keptFor() time.Duration {
 // end makes the task over.
 func (r *taskRecord) end(status taskStatus, message string) {
 	r.Status, r.Message = status, message
-	r.Open, r.Answers = nil, nil
+	r.Open, r.Answers, r.Call, r.Heard = nil, nil, nil, nil
 }
 
 func (r *taskRecord) fail(werr *sdkrpc.Error) {
@@ -162,6 +169,7 @@ func (r *taskRecord) answer(responses map[string]json.RawMessage) (changed bool)
 			r.Answers = make(map[string]json.RawMessage)
 		}
 		r.Answers[key] = bytes.Clone(raw)
+		r.hear(ask, raw)
 		changed = true
 	}
 	return changed
@@ -274,6 +282,9 @@ func (h *Handler) readTask(ctx context.Context, id, user string) (*taskRecord, s
 			return nil, 0, errNoTask
 		}
 		if rec.over() || h.tasks.attended(ctx, id, rec.Owner) {
+			return rec, r.Revision, nil
+		}
+		if h.takeOver(id, rec) {
 			return rec, r.Revision, nil
 		}
 		// If it only just ended, or someone else comes by too, this conflicts, and the

@@ -38,6 +38,7 @@ type task struct {
 	asking sync.Mutex
 
 	mu      sync.Mutex
+	heard   []taskHeard // answers of earlier runs that this one has not asked for yet
 	asked   int
 	waiting map[string]chan json.RawMessage // questions whose asker is still here
 }
@@ -55,7 +56,7 @@ var (
 func (c *call) newTask(ctx context.Context, kind *taskKind, raw mcp.ToolHandler, req *mcp.CallToolRequest) *task {
 	now := wireNow()
 	t := &task{h: c.h, kind: kind, id: newSessionID(c.user), raw: raw, req: req}
-	t.first = taskRecord{User: c.user, Tool: c.target, Owner: c.h.tasks.owner, Status: taskWorking,
+	t.first = taskRecord{User: c.user, Tool: c.target, Server: c.host.name, Owner: c.h.tasks.owner, Status: taskWorking,
 		Created: now, Updated: now, TTL: kind.opts.TTL.Milliseconds(), Poll: kind.opts.Poll.Milliseconds()}
 	tc := &call{h: c.h, host: c.host, ss: c.ss, asking: c.asking, modern: true, user: c.user, method: c.method, target: c.target,
 		id: bytes.Clone(c.id), arguments: req.Params.Arguments, extra: c.extra, reply: taskReply{}, task: t}
@@ -68,6 +69,7 @@ func (c *call) newTask(ctx context.Context, kind *taskKind, raw mcp.ToolHandler,
 	effects.Gate() // ask and carryOut flush before anything leaves
 	tc.effects = effects
 	tc.Context, tc.cancel = context.WithCancelCause(base)
+	tc.questions.name = t.id
 	t.call = tc
 	return t
 }
@@ -87,7 +89,7 @@ func (t *task) start() {
 
 func (t *task) work() {
 	defer t.h.tasks.leave(t)
-	limit := time.AfterFunc(t.kind.opts.Timeout, func() { t.stop(errTaskTimeout) })
+	limit := time.AfterFunc(min(t.kind.opts.Timeout, time.Until(t.first.expires())), func() { t.stop(errTaskTimeout) })
 	defer limit.Stop()
 	result, err := t.carryOut()
 	t.finish(result, err)
@@ -182,6 +184,9 @@ func (t *task) ask(ctx context.Context, method string, question mcp.Params) (jso
 	if err := t.call.effects.Flush(ctx); err != nil {
 		return nil, err
 	}
+	if known, ok := t.recall(request); ok {
+		return known, nil
+	}
 	key, answer, err := t.putAsk(ctx, taskAsk{Method: method, Request: request})
 	if err == nil {
 		select {
@@ -229,7 +234,7 @@ func (t *task) putAsk(ctx context.Context, a taskAsk) (key string, answer <-chan
 	t.waiting[key] = ch
 	t.mu.Unlock()
 	rec, err := t.h.changeTask(ctx, t.id, t.first.User, func(r *taskRecord) bool {
-		if !r.ask(n, a) {
+		if !t.owns(r) || !r.ask(n, a) {
 			return false
 		}
 		t.prune(r)
@@ -287,10 +292,14 @@ func (t *task) see(r *taskRecord) {
 	switch {
 	case r.Status == taskCancelled:
 		t.call.cancel(errTaskCancelled)
-	case r.over():
+	case r.over(), !t.owns(r):
 		t.call.cancel(errTaskLost)
 	}
 }
+
+// owns tells whether the task is still worked on here. Whoever was taken for dead
+// has nothing to say any more.
+func (t *task) owns(r *taskRecord) bool { return r.Owner == t.first.Owner }
 
 // stop ends the task for a reason of the server's. The record says so at once,
 // whenever the handler returns.
@@ -347,7 +356,7 @@ func (t *task) write(result []byte, werr *sdkrpc.Error) error {
 	defer cancel()
 	_, err := t.h.changeTask(ctx, t.id, t.first.User, func(r *taskRecord) bool {
 		switch {
-		case r.over():
+		case r.over(), !t.owns(r):
 			return false
 		case werr != nil:
 			r.fail(werr)
