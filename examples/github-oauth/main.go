@@ -12,25 +12,18 @@ import (
 	"github.com/causeway-mcp/causeway/oauth"
 	"github.com/causeway-mcp/causeway/oauth/login/github"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-	"golang.org/x/oauth2"
 )
-
-type Person struct{ Login, AccessToken string } // sealed at rest, never sent to the MCP client
-
-func toPerson(_ context.Context, u *github.User, t *oauth2.Token) (*oauth.Person, error) {
-	return &oauth.Person{Name: u.Login, Props: Person{u.Login, t.AccessToken}}, nil
-}
 
 func main() {
 	s := mcp.NewServer(&mcp.Implementation{Name: "GitHub", Version: "1.0.0"}, nil)
 	causeway.AddTool(s, &mcp.Tool{Name: "whoami"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
-		return causeway.Textf("You are %s on GitHub.", oauth.Props[Person](ctx).Login), nil, nil
+		return causeway.Textf("You are %s on GitHub.", oauth.Props[github.User](ctx).Login), nil, nil
 	})
 	causeway.AddTool(s, &mcp.Tool{Name: "generateImage"}, generateImage) // image.go
 	causeway.VisibleIf(s, "generateImage", func(ctx context.Context) bool {
-		return slices.Contains(strings.Fields(os.Getenv("IMAGE_USERS")), oauth.Props[Person](ctx).Login)
+		return slices.Contains(strings.Fields(os.Getenv("IMAGE_USERS")), oauth.Props[github.User](ctx).Login)
 	})
-	login := github.LoginWith(os.Getenv("GITHUB_CLIENT_ID"), os.Getenv("GITHUB_CLIENT_SECRET"), toPerson,
+	login := github.LoginWith(os.Getenv("GITHUB_CLIENT_ID"), os.Getenv("GITHUB_CLIENT_SECRET"), nil,
 		&github.Options{WebURL: os.Getenv("GITHUB_WEB_URL"), APIURL: os.Getenv("GITHUB_API_URL")}) // empty is github.com
 	app := &causeway.App{SignIn: &oauth.Provider{Issuer: os.Getenv("ISSUER"), Login: login}} // empty is this machine
 	app.Mount("/mcp", causeway.Server(s))

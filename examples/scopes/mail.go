@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/causeway-mcp/causeway/oauth"
 )
 
 const (
@@ -54,8 +56,14 @@ var (
 // not show more than its scope says, and a subject is anybody's to write.
 func isBooking(m message) bool { return bookers.MatchString(m.From) && bookings.MatchString(m.Subject) }
 
-// search asks Gmail's API, or what MAIL_URL says in its place.
-func search(ctx context.Context, token, query string) (list, error) {
+// search asks Gmail's API, or what MAIL_URL says in its place, with the broad token of the
+// person who asks. That never leaves this process.
+func search(ctx context.Context, query string) (list, error) {
+	t, err := oauth.UpstreamToken(ctx)
+	if err != nil {
+		return nil, err
+	}
+	token := t.AccessToken
 	var found struct {
 		Messages []struct {
 			ID string `json:"id"`

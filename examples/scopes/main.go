@@ -14,26 +14,15 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// Person keeps the broad token. It is sealed at rest and never sent to the MCP client.
-type Person struct{ Name, MailToken string }
-
-func toPerson(_ context.Context, a *oidc.Answer) (*oauth.Person, error) {
-	var c oidc.Claims
-	if err := a.IDToken.Claims(&c); err != nil {
-		return nil, err
-	}
-	return &oauth.Person{Name: c.Name, Props: Person{c.Name, a.Token.AccessToken}}, nil
-}
-
 func travelBookings(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, messages, error) {
-	found, err := search(ctx, oauth.Props[Person](ctx).MailToken, "subject:(booking OR reservation OR itinerary) newer_than:1y")
+	found, err := search(ctx, "subject:(booking OR reservation OR itinerary) newer_than:1y")
 	return nil, messages{found.only(isBooking)}, err
 }
 
 func searchMail(ctx context.Context, _ *mcp.CallToolRequest, in struct {
 	Query string `json:"query" jsonschema:"as in Gmail's search box"`
 }) (*mcp.CallToolResult, messages, error) {
-	found, err := search(ctx, oauth.Props[Person](ctx).MailToken, in.Query)
+	found, err := search(ctx, in.Query)
 	return nil, messages{found}, err
 }
 
@@ -47,8 +36,9 @@ func main() {
 		Issuer: os.Getenv("ISSUER"), // empty is this machine
 		Login: &oidc.Login{
 			Issuer:   cmp.Or(os.Getenv("OIDC_ISSUER"), oidc.Google),
-			ClientID: os.Getenv("GOOGLE_CLIENT_ID"), ClientSecret: os.Getenv("GOOGLE_CLIENT_SECRET"), Person: toPerson,
-			Scopes: []string{"profile", "email", "https://www.googleapis.com/auth/gmail.readonly"}, // broad: all mail
+			ClientID: os.Getenv("GOOGLE_CLIENT_ID"), ClientSecret: os.Getenv("GOOGLE_CLIENT_SECRET"),
+			Scopes:     []string{"profile", "email", "https://www.googleapis.com/auth/gmail.readonly"}, // broad: all mail
+			AuthParams: map[string]string{"access_type": "offline", "prompt": "consent"},               // so that Google renews it
 		},
 		Resources: []oauth.Resource{{
 			Path: "/mcp", Name: "your mail", Require: []string{"travel"},

@@ -52,8 +52,16 @@ func (dev) Finish(r *http.Request, a *oauth.Attempt) (*oauth.Person, error) {
 	return &oauth.Person{ID: "dev:" + name, Name: name, Props: DevPerson{Name: name}}, nil
 }
 
-// onLoopback checks the issuer, the peer and the name it used: a proxy in front, or a
-// name that others can point here, would let in people from elsewhere.
+// forwarding are headers that proxies add. A request with one of them came from somewhere
+// else than its peer.
+var forwarding = []string{
+	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Real-Ip", "Via",
+	"Cf-Connecting-Ip", "True-Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "Fastly-Client-Ip", "X-Envoy-External-Address",
+}
+
+// onLoopback checks the issuer, the peer, the address it came in on and the name it used:
+// a proxy in front, or a name that others can point here, would let in people from
+// elsewhere.
 func onLoopback(r *http.Request, a *oauth.Attempt) error {
 	u, err := url.Parse(a.Issuer)
 	if err != nil || !isLoopback(u.Hostname()) {
@@ -63,12 +71,20 @@ func onLoopback(r *http.Request, a *oauth.Attempt) error {
 	if err != nil || !isLoopback(peer) {
 		return fmt.Errorf("%w: the browser is elsewhere", errNotLoopback)
 	}
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok && !local.IP.IsLoopback() {
+		return fmt.Errorf("%w: the request came in on an address that others can reach", errNotLoopback)
+	}
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	if !isLoopback(strings.Trim(host, "[]")) || r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" {
-		return fmt.Errorf("%w: the request was forwarded", errNotLoopback)
+	if !isLoopback(strings.Trim(host, "[]")) {
+		return fmt.Errorf("%w: the request is for another name", errNotLoopback)
+	}
+	for _, name := range forwarding {
+		if _, ok := r.Header[name]; ok {
+			return fmt.Errorf("%w: the request was forwarded", errNotLoopback)
+		}
 	}
 	return nil
 }

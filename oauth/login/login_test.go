@@ -2,6 +2,7 @@ package login_test
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -33,7 +34,18 @@ func TestDevRefusesEverythingThatIsNotLoopback(t *testing.T) {
 		"a browser elsewhere": func(r *http.Request, _ *oauth.Attempt) { r.RemoteAddr = "192.0.2.1:5000" },
 		"no peer":             func(r *http.Request, _ *oauth.Attempt) { r.RemoteAddr = "@" },
 		"a name elsewhere":    func(r *http.Request, _ *oauth.Attempt) { r.Host = "evil.example:8787" },
+		"a name like ours":    func(r *http.Request, _ *oauth.Attempt) { r.Host = "localhost.evil.example" },
+		"an address as name":  func(r *http.Request, _ *oauth.Attempt) { r.Host = "192.0.2.7:8787" },
+		"no name":             func(r *http.Request, _ *oauth.Attempt) { r.Host = "" },
 		"a proxy":             func(r *http.Request, _ *oauth.Attempt) { r.Header.Set("X-Forwarded-For", "192.0.2.1") },
+		"a proxy's loopback":  func(r *http.Request, _ *oauth.Attempt) { r.Header.Set("X-Forwarded-For", "127.0.0.1") },
+		"an empty header":     func(r *http.Request, _ *oauth.Attempt) { r.Header["Forwarded"] = []string{""} },
+		"another proxy":       func(r *http.Request, _ *oauth.Attempt) { r.Header.Set("X-Real-IP", "192.0.2.1") },
+		"one by its name":     func(r *http.Request, _ *oauth.Attempt) { r.Header.Set("Via", "1.1 proxy") },
+		"a tunnel":            func(r *http.Request, _ *oauth.Attempt) { r.Header.Set("CF-Connecting-IP", "192.0.2.1") },
+		"an open address": func(r *http.Request, _ *oauth.Attempt) {
+			*r = *r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 7)})))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequest("POST", "http://127.0.0.1:8787/callback", strings.NewReader("name=ada"))
