@@ -144,14 +144,14 @@ func (s *Server) Behind() (remote *Server, ok bool) {
 	args := s.Args
 	program := s.Command[strings.LastIndexAny(s.Command, `/\`)+1:]
 	program = strings.TrimSuffix(strings.TrimSuffix(program, ".exe"), ".cmd")
-	switch program {
-	case "causeway":
+	switch {
+	case strings.HasPrefix(program, "causeway"): // released binaries are called causeway-OS-ARCH
 		if len(args) == 0 || args[0] != "connect" {
 			return nil, false
 		}
 		args = args[1:]
-	case "mcp-remote":
-	case "npx", "bunx", "pnpx":
+	case program == "mcp-remote":
+	case program == "npx", program == "bunx", program == "pnpx":
 		i := slices.IndexFunc(args, func(a string) bool { return a == "mcp-remote" || strings.HasPrefix(a, "mcp-remote@") })
 		if i < 0 {
 			return nil, false

@@ -27,6 +27,7 @@ Usage: causeway COMMAND [flags]
   demo      serve something worth trying on http://127.0.0.1:8787/mcp
   connect   stand on stdio for a remote server, in place of mcp-remote
   expose    serve a program that speaks stdio to signed-in people
+  install   write a server into a client's settings; uninstall and import belong to it
   data      list, inspect, export, import, verify or compact stored data
   login     sign in to a remote server ahead of time; logout revokes and forgets
   tokens    list what is kept for remote servers
@@ -71,6 +72,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return runExpose(ctx, args, stdout, stderr)
 	case "expose-guard":
 		return runExposeGuard()
+	case "install":
+		return runInstall(ctx, args, stdout, stderr)
+	case "uninstall":
+		return runUninstall(ctx, args, stdout, stderr)
+	case "import":
+		return runImport(ctx, args, stdout, stderr)
 	case "data":
 		return runData(ctx, args, os.Stdin, stdout, stderr)
 	case "login":
