@@ -74,6 +74,7 @@ type verified struct {
 	slot     *accessSlot
 	data     []byte // the data key
 	props    []byte
+	extra    map[string]any // of auth.TokenInfo; never changed
 }
 
 func newGrants(records store.Records, m *mint, p policy, log *slog.Logger) *grants {
@@ -304,7 +305,7 @@ func (s *grants) check(t token, r store.Record, kept *verified, now time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	return &verified{revision: r.Revision, grant: g, slot: slot, data: data, props: props}, nil
+	return &verified{revision: r.Revision, grant: g, slot: slot, data: data, props: props, extra: g.extra(slot)}, nil
 }
 
 func (s *grants) kept(hash tokenHash) *verified {

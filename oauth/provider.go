@@ -191,8 +191,10 @@ type Server struct {
 	clients   map[string]*client
 	documents *documents
 	gate      *gate
-	exchanges map[string]*TokenExchange // by client
-	trusted   map[string]*trusted       // by issuer
+	// issuerExtra is the issuer as it is put into auth.TokenInfo.
+	issuerExtra any
+	exchanges   map[string]*TokenExchange // by client
+	trusted     map[string]*trusted       // by issuer
 
 	configuredKeys *keySets
 	tokenGrants    map[string]tokenGrant
@@ -237,7 +239,7 @@ func (p *Provider) Protect(ctx context.Context, next http.Handler) (*Server, err
 	}
 	s.limits = newLimiter(s.provider.Limits)
 	s.gate = newGate(next, s.log, p.AllowedOrigins, p.DPoP)
-	s.gate.identify = s.identify
+	s.gate.identify, s.issuerExtra = s.identify, p.Issuer
 	if err := s.setSignedTokens(ctx); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -315,13 +316,24 @@ func (s *Server) identify(ctx context.Context, res *resource, text string) (*ide
 	return s.identity(res, v), nil
 }
 
+// identity is made for each request, as handlers may change what they are given.
 func (s *Server) identity(res *resource, v *verified) *identity {
-	id := (&Validation{
-		Issuer: s.provider.Issuer, User: v.grant.User, Client: v.grant.holder(v.slot), Grant: v.grant.ID, Resource: res.id,
-		Scopes: v.slot.Scopes, Expires: v.slot.Expires, Props: v.props, Key: v.slot.Bound, Actors: v.slot.Exchanged.actors(),
-	}).identity(s.gate, res)
-	id.held = &held{grants: s.grants, grant: v.grant.ID, data: v.data, asOf: v.asOf}
-	return id
+	extra := maps.Clone(v.extra)
+	extra[ExtraIssuer] = s.issuerExtra
+	return &identity{
+		gate: s.gate, resource: res, props: v.props, bound: v.slot.Bound,
+		info: &auth.TokenInfo{UserID: v.grant.User, Scopes: slices.Clone(v.slot.Scopes), Expiration: v.slot.Expires, Extra: extra},
+		held: &held{grants: s.grants, grant: v.grant.ID, data: v.data, asOf: v.asOf},
+	}
+}
+
+// extra is what the SDK's TokenInfo says of a token beside its user, scopes and end.
+func (g *grant) extra(s *accessSlot) map[string]any {
+	extra := map[string]any{ExtraClient: g.holder(s), ExtraGrant: g.ID, ExtraResource: g.resourceOf(s)}
+	if actors := s.Exchanged.actors(); len(actors) > 0 {
+		extra[ExtraActors] = slices.Clone(actors)
+	}
+	return extra
 }
 
 // external asks for tokens that this server did not issue.
