@@ -137,6 +137,7 @@ type MountHandler struct {
 	SSEPath string
 
 	agents []func(*storage) error
+	only   *mcp.Server // what Server gives for every request, if that is known
 }
 
 // Server is s, unmodified, for [App.Mount].
@@ -144,7 +145,7 @@ func Server(s *mcp.Server) MountHandler {
 	if s == nil {
 		panic("causeway: Server(nil)")
 	}
-	return MountHandler{Server: func(*http.Request) *mcp.Server { return s }}
+	return MountHandler{Server: func(*http.Request) *mcp.Server { return s }, only: s}
 }
 
 // mount is where a server is mounted. The wire handler is made when settings are
@@ -212,13 +213,29 @@ func (a *App) Open() error {
 			return
 		}
 		if a.openErr = a.buildMounts(); a.openErr == nil {
-			a.openErr = a.storage.objects.Start(context.Background())
+			a.openErr = a.resume()
 		}
 		if a.openErr != nil {
 			a.openErr = errors.Join(a.openErr, a.storage.close(context.Background()))
 		}
 	})
 	return a.openErr
+}
+
+// resume goes on with what an earlier process has left: those who are to hear of what
+// alarms do are there before the alarms.
+func (a *App) resume() error {
+	ctx := context.WithValue(context.Background(), storageKey{}, a.storage)
+	for _, m := range a.mounts {
+		var servers []*mcp.Server
+		if m.only != nil {
+			servers = append(servers, m.only)
+		}
+		if err := m.handler.Restore(ctx, servers...); err != nil {
+			return fmt.Errorf("%s: taking up what was left: %w", m.path, err)
+		}
+	}
+	return a.storage.objects.Start(context.Background())
 }
 
 func (a *App) buildMounts() error {

@@ -17,7 +17,8 @@ import (
 // something, or had a stream open, are told from now on what happens, which is kept
 // until their clients are back; and tasks whose process died run again. Call it
 // before anything happens that clients want to hear of, such as timers. Servers that
-// getServer makes later are taken up by the first request for them.
+// getServer makes later are taken up by the first request for them. Middleware that is
+// added to a server after Restore is not run for requests served here.
 //
 // What runs on no request's behalf, which is such tasks, finds the values of ctx in
 // its context; the end of ctx ends Restore only. With Options.ConnectionPerSession
