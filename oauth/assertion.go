@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 	json "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/causeway-mcp/causeway/oauth/internal/outward"
 	"github.com/causeway-mcp/causeway/store"
@@ -138,7 +139,8 @@ func (s *Server) keyOf(ctx context.Context, c *client, id, alg string) (any, err
 
 // keySets are public keys, by the address where they are published.
 type keySets struct {
-	http *http.Client
+	http   *http.Client
+	flight singleflight.Group
 	// stale is how long keys are used whose address does not answer.
 	stale time.Duration
 
@@ -171,7 +173,12 @@ func (k *keySets) find(ctx context.Context, address, id, alg string) (any, error
 		}
 	}
 	if time.Since(kept.tried) >= keySetRefresh {
-		kept = k.renew(ctx, address, kept)
+		// Many may wait for one fetch, so it does not end with the first of them: who
+		// hangs up must not leave the others without keys.
+		renewed, _, _ := k.flight.Do(address, func() (any, error) {
+			return k.renew(context.WithoutCancel(ctx), address, kept), nil
+		})
+		kept = renewed.(fetchedKeys)
 	}
 	switch {
 	case kept.failed == nil && kept.set != nil:
@@ -181,7 +188,14 @@ func (k *keySets) find(ctx context.Context, address, id, alg string) (any, error
 			return key, nil
 		}
 	}
-	return nil, kept.failed
+	return nil, cmpErr(kept.failed, errNoKey)
+}
+
+func cmpErr(err, otherwise error) error {
+	if err == nil {
+		return otherwise
+	}
+	return err
 }
 
 // renew fetches a set anew and keeps what came of it.

@@ -158,7 +158,9 @@ func (s *Server) stillGranted(r *http.Request, t *transaction) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(live, func(g *grant) bool { return g.Client == t.Request.Client && g.Resource == t.Request.Resource }), nil
+	return slices.ContainsFunc(live, func(g *grant) bool {
+		return g.Kind == "" && g.Client == t.Request.Client && g.Resource == t.Request.Resource
+	}), nil
 }
 
 func (s *Server) remember(w http.ResponseWriter, r *http.Request, browser string, t *transaction) {

@@ -352,7 +352,7 @@ func (t *trusted) keysAddress(ctx context.Context) (string, error) {
 		return t.keysURL, nil
 	}
 	t.tried = time.Now()
-	found, err := t.discover(ctx)
+	found, err := t.discover(context.WithoutCancel(ctx)) // who hangs up must not leave the others without keys
 	if err != nil && t.keysURL == "" {
 		return "", err
 	}

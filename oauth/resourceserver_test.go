@@ -174,6 +174,66 @@ func TestPropsReachAResourceServerThatMayHaveThem(t *testing.T) {
 	}
 }
 
+// A client that hangs up while the keys are fetched must not leave the others without.
+func TestWhoHangsUpDoesNotKeepTheKeysFromTheOthers(t *testing.T) {
+	e := apart(t, Resource{Scopes: testScopes, JWT: &JWT{}}, func(e *splitWorld, p *ResourceServer) {
+		p.Validator = &JWTVerifier{Issuer: e.srv.URL}
+	}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	_, tok := e.signsIn("alice")
+	ctx, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	v := &JWTVerifier{Issuer: e.srv.URL}
+	if _, err := v.Validate(ctx, e.rs.URL+"/mcp", tok.AccessToken); err != nil {
+		t.Errorf("the one who hung up: %v", err)
+	}
+	if good, err := v.Validate(t.Context(), e.rs.URL+"/mcp", tok.AccessToken); good == nil {
+		t.Errorf("the next: %v", err)
+	}
+}
+
+func TestKeysOfAnIssuerThatDoesNotAnswerAreUsedOn(t *testing.T) {
+	down, asked := false, 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		if down {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		io.WriteString(w, publicKeys())
+	}))
+	defer srv.Close()
+	for _, stale := range []time.Duration{issuerStale, 0} {
+		down, asked = false, 0
+		k := newKeySets(http.DefaultClient)
+		k.stale = stale
+		find := func() error { return second(k.find(t.Context(), srv.URL, "1", "ES256")) }
+		later := func(by time.Duration) {
+			for address, kept := range k.sets {
+				kept.fetched, kept.tried = kept.fetched.Add(-by), kept.tried.Add(-by)
+				k.sets[address] = kept
+			}
+		}
+		if err := find(); err != nil {
+			t.Fatal(err)
+		}
+		down = true
+		later(keySetFresh)
+		if err := find(); (err == nil) != (stale > 0) {
+			t.Errorf("while it is down, stale %v: %v", stale, err)
+		}
+		if err := find(); (err == nil) != (stale > 0) || asked != 2 {
+			t.Errorf("and again: %v, asked %d times", err, asked)
+		}
+		later(issuerStale)
+		if err := find(); err == nil {
+			t.Error("for ever")
+		}
+		if err := second(k.find(t.Context(), srv.URL, "2", "ES256")); err == nil {
+			t.Error("a key that is not there")
+		}
+	}
+}
+
 func TestABoundTokenElsewhere_RFC9449_7(t *testing.T) {
 	for _, on := range []bool{true, false} {
 		e := apart(t, Resource{Scopes: testScopes}, func(e *splitWorld, p *ResourceServer) {

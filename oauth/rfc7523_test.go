@@ -279,3 +279,21 @@ func FuzzCalledTools(f *testing.F) {
 		}
 	})
 }
+
+// The word of an issuer is no consent: when a person has ended what they allowed on the
+// page, the page comes again.
+func TestAnAssertionKeepsNoConsentAlive(t *testing.T) {
+	w := newWorld(t, nil)
+	tr := &transaction{Presumed: "u", Person: &signedIn{ID: "u"}, Request: authRequest{Client: "c", Resource: w.url("/mcp")}}
+	for _, c := range []struct {
+		kind grantKind
+		want bool
+	}{{kindAsserted, false}, {"", true}} {
+		if _, err := w.s.grants.createDirect(t.Context(), grant{Kind: c.kind, Client: "c", User: "u", Resource: w.url("/mcp")}, []byte("null"), "", time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := w.s.stillGranted(request("GET", w.url("/authorize"), ""), tr); ok != c.want || err != nil {
+			t.Errorf("%q: %v %v", c.kind, ok, err)
+		}
+	}
+}
