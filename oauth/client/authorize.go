@@ -22,6 +22,7 @@ func (s *session) signIn(ctx context.Context, n need, record *serverRecord, foun
 		return nil, err
 	}
 	g := &granting{session: s, found: found, scopes: scopes, resource: s.resourceFor(found), dpop: dpop}
+	g.lately = record.tokens != nil && s.c.now().Sub(record.tokens.signedIn) < lately
 	var answer *tokenAnswer
 	switch grant := s.c.options.Grant.(type) {
 	case nil:
@@ -38,6 +39,9 @@ func (s *session) signIn(ctx context.Context, n need, record *serverRecord, foun
 		err = fmt.Errorf("there is no grant %T", grant)
 	}
 	var got *tokens
+	if err == nil && s.c.options.UseIDToken && answer.id == "" {
+		err = fmt.Errorf("%w: no id_token, which the options want to be used; ask for the scope openid", ErrBadAnswer)
+	}
 	if err == nil {
 		got, err = s.tokensOf(answer, scopes, dpop)
 	}
@@ -113,6 +117,9 @@ func without(list []string, word string) []string {
 	return rest
 }
 
+// lately is how long a registration is believed to be known, after a sign-in.
+const lately = time.Hour
+
 // granting is one sign-in under way.
 type granting struct {
 	session  *session
@@ -121,7 +128,8 @@ type granting struct {
 	resource string
 	dpop     *ecdsa.PrivateKey
 	client   *registration
-	known    bool // the client was registered before
+	lately   bool // somebody signed in here not long ago
+	known    bool // the client was registered before, and may be forgotten
 	callback *callback
 	prompted bool // a person was asked
 }
@@ -223,7 +231,7 @@ func (g *granting) open(ctx context.Context) error {
 	}
 	if reg != nil {
 		if redirect, err := url.Parse(reg.redirect); err == nil && g.listen(ctx, redirect) == nil {
-			g.client, g.known = reg, true
+			g.client, g.known = reg, !g.lately
 			return nil
 		}
 		// Its port is taken, for example by a sign-in at the same server that is under way.

@@ -351,7 +351,9 @@ func TestALostRegistrationIsMadeAgain(t *testing.T) {
 		w.serveAuthorize(rw, r)
 	}
 	w.mu.Unlock()
-	if err := w.client(Options{Store: store}).Login(t.Context(), w.server()); err != nil {
+	c := w.client(Options{Store: store})
+	c.now = func() time.Time { return time.Now().Add(2 * lately) }
+	if err := c.Login(t.Context(), w.server()); err != nil {
 		t.Fatal(err)
 	}
 	w.wantCounts(map[string]int{"as /register": 2, "browser": 2})

@@ -253,12 +253,33 @@ func writeFile(path string, content []byte) error {
 	_, err = temporary.Write(content)
 	err = errors.Join(err, temporary.Sync(), temporary.Close())
 	if err == nil {
-		err = os.Rename(temporary.Name(), path)
+		err = replace(temporary.Name(), path)
 	}
 	if err != nil {
 		return fmt.Errorf("storing: %w", err)
 	}
 	return nil
+}
+
+// replace renames a file over another, for good: a refresh token that came back after a power cut
+// would look like a stolen one to its server.
+func replace(from, to string) error {
+	err := os.Rename(from, to)
+	for range 20 {
+		if err == nil || hasModes {
+			break
+		}
+		time.Sleep(10 * time.Millisecond) // on Windows, while somebody reads it
+		err = os.Rename(from, to)
+	}
+	if err != nil || !hasModes {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(to))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // open returns the folder's key, and makes one if there is none and it may.

@@ -107,6 +107,16 @@ func FuzzTokenAnswer(f *testing.F) {
 	})
 }
 
+func FuzzIDToken(f *testing.F) {
+	f.Add("e30.eyJleHAiOjE3MDAwMDAwMDB9.x")
+	f.Add("a.b.c")
+	f.Fuzz(func(t *testing.T, token string) {
+		if ends := endOf(token); !ends.IsZero() && ends.Unix() <= 0 {
+			t.Fatalf("it ends at %v", ends)
+		}
+	})
+}
+
 func FuzzErrorAnswer(f *testing.F) {
 	f.Add(400, []byte(`{"error":"invalid_client"}`))
 	f.Add(502, []byte(`<html>`))

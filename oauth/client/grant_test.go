@@ -390,6 +390,19 @@ func TestMetadataIsLookedForInTheOrderOfTheSpecification(t *testing.T) {
 	}
 }
 
+func TestAnIDTokenEndsWhenItSays(t *testing.T) {
+	for token, want := range map[string]int64{
+		"e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":1700000000}`)) + ".sig": 1700000000,
+		"e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":"x"}`)) + ".sig":        0,
+		"opaque": 0, "a.b.c": 0, "": 0,
+	} {
+		got := endOf(token)
+		if want == 0 && !got.IsZero() || want != 0 && got.Unix() != want {
+			t.Errorf("%s ends at %v", token, got)
+		}
+	}
+}
+
 func TestOptionsOfOtherClients(t *testing.T) {
 	w := newWorld(t)
 	w.token = set("id_token", "the-id-token")

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math"
 	"slices"
@@ -138,6 +139,27 @@ func lifetimeOf(value jsontext.Value) time.Duration {
 		return maxLifetime
 	}
 	return time.Duration(seconds * float64(time.Second))
+}
+
+// endOf is when a JWT says that it ends, without any check of it: whoever is shown it checks.
+// Zero: it does not say.
+func endOf(token string) time.Time {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	var claims struct {
+		Expires jsontext.Value `json:"exp"`
+	}
+	content, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || json.Unmarshal(content, &claims) != nil {
+		return time.Time{}
+	}
+	seconds, err := strconv.ParseInt(string(claims.Expires), 10, 64)
+	if err != nil || seconds <= 0 || seconds > 1<<40 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
 }
 
 // parseAuthError reads an error answer (RFC 6749 §5.2) of any endpoint.

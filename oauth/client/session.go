@@ -259,7 +259,7 @@ func (s *session) acquire(ctx context.Context, n need) (*tokens, error) {
 // get gets tokens: from the store, where another process may have put them, by renewal or
 // by signing in. One process at a time does it.
 func (s *session) get(ctx context.Context, n need) (*tokens, error) {
-	unlock, err := s.c.store.Lock(ctx, s.name)
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("waiting for other processes: %w", err)
 	}
@@ -275,6 +275,19 @@ func (s *session) get(ctx context.Context, n need) (*tokens, error) {
 		return record.tokens, nil
 	}
 	return s.renewOrSignIn(ctx, n, record)
+}
+
+// lock waits for other processes, and says so if that takes long: one of them may wait for
+// a person, who looks at this one.
+func (s *session) lock(ctx context.Context) (func(), error) {
+	soon, cancel := context.WithTimeout(ctx, 2*time.Second)
+	unlock, err := s.c.store.Lock(soon, s.name)
+	cancel()
+	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return unlock, err
+	}
+	s.c.log.Warn("another process is signing in to the server or renewing its tokens; waiting for it", "server", withoutQuery(s.server))
+	return s.c.store.Lock(ctx, s.name)
 }
 
 func (s *session) renewOrSignIn(ctx context.Context, n need, record *serverRecord) (*tokens, error) {

@@ -146,8 +146,8 @@ func (s *session) tokensOf(a *tokenAnswer, asked []string, dpop *ecdsa.PrivateKe
 	if a.lifetime > 0 {
 		t.expires = now.Add(a.lifetime)
 	}
-	if s.c.options.UseIDToken && a.id == "" {
-		return nil, fmt.Errorf("%w: no id_token, which the options want to be used; ask for the scope openid", ErrBadAnswer)
+	if ends := endOf(a.id); s.c.options.UseIDToken && !ends.IsZero() {
+		t.expires = ends
 	}
 	return t, nil
 }
