@@ -16,7 +16,7 @@ import (
 // patience is how long the fixture may take to start, and to stop.
 const patience = 30 * time.Second
 
-// fixture is a running conformance/server.
+// fixture is a running conformance/server or conformance/authserver.
 type fixture struct {
 	url     string
 	command *exec.Cmd
@@ -35,18 +35,18 @@ func buildFixture(ctx context.Context, root, pkg, dir string) (string, error) {
 	return binary, nil
 }
 
-// startFixture builds conformance/server and starts it on a free port of the
+// startFixture builds a server of the module and starts it on a free port of the
 // loopback interface. Its log goes to a file in dir.
-func startFixture(ctx context.Context, root, dir string) (*fixture, error) {
-	binary, err := buildFixture(ctx, root, "./conformance/server", dir)
+func startFixture(ctx context.Context, root, pkg, dir string, args ...string) (*fixture, error) {
+	binary, err := buildFixture(ctx, root, pkg, dir)
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "fixture.log"))
+	log, err := os.Create(filepath.Join(dir, filepath.Base(pkg)+".log"))
 	if err != nil {
 		return nil, fmt.Errorf("making the fixture's log: %w", err)
 	}
-	f := &fixture{command: exec.Command(binary, "-addr", "127.0.0.1:0"), log: log}
+	f := &fixture{command: exec.Command(binary, append(args, "-addr", "127.0.0.1:0")...), log: log}
 	f.command.Stderr = log
 	stdout, err := f.command.StdoutPipe()
 	if err != nil {

@@ -3,13 +3,14 @@
 //
 // Usage, anywhere in the module:
 //
-//	go run ./conformance/run            # the server, every set of scenarios
+//	go run ./conformance/run            # the server and sign-in, every set of scenarios
 //	go run ./conformance/run -client    # the client as well
 //
 // It installs the suite and its Node from conformance/package-lock.json when
 // they are missing, starts conformance/server once on a free loopback port,
-// runs every set against it, prints one line per set and what did not pass,
-// and exits with status 1 unless every set holds what it must.
+// runs every set against it, then conformance/authserver for the sets about
+// authorization, prints one line per set and what did not pass, and exits with
+// status 1 unless every set holds what it must.
 package main
 
 import (
@@ -61,6 +62,11 @@ func score(ctx context.Context, address, out string, withClient bool) (bool, err
 		return false, err
 	}
 	held, err := scoreServer(ctx, suite, root, address)
+	if err == nil && address == "" {
+		var authorizes bool
+		authorizes, err = scoreAuthorization(ctx, suite, root)
+		held = held && authorizes
+	}
 	if err != nil || !withClient {
 		return held, err
 	}
@@ -72,7 +78,7 @@ func score(ctx context.Context, address, out string, withClient bool) (bool, err
 // one process of the fixture if address is empty.
 func scoreServer(ctx context.Context, suite *suite, root, address string) (held bool, err error) {
 	if address == "" {
-		fixture, err := startFixture(ctx, root, suite.out)
+		fixture, err := startFixture(ctx, root, "./conformance/server", suite.out)
 		if err != nil {
 			return false, err
 		}

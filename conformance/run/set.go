@@ -9,12 +9,14 @@ import (
 
 // set is one run of the suite and what must come of it.
 type set struct {
-	mode string // of the suite: server or client
+	mode string // of the suite: server, client or authorization
 	args []string
 	// size is how many scenarios must hold: in a requirement set those it
 	// scores, elsewhere all there are. A suite that quietly lost scenarios is
 	// noticed by it.
 	size int
+	// checks is how many checks must succeed, where that is part of the rule.
+	checks int
 }
 
 // excused are the scenarios of which checks may be skipped, with the reason. No
@@ -43,7 +45,10 @@ var clientSets = []set{
 	{mode: "client", args: []string{"--suite", "extensions"}, size: 6},
 }
 
-func (s set) String() string { return s.mode + " " + strings.Join(s.args, " ") }
+// The suite asks once for a token, so one run is all there is.
+var authorizationSet = set{mode: "authorization", size: 2, checks: 3}
+
+func (s set) String() string { return strings.TrimSpace(s.mode + " " + strings.Join(s.args, " ")) }
 
 // requirements is the revision of a requirement set, or empty.
 func (s set) requirements() string {
@@ -104,6 +109,9 @@ func (s set) judge(got results) verdict {
 		default:
 			v.notes = append(v.notes, fmt.Sprintf("%s is not scored and has %d checks that did not pass", name, len(describe(name, checks))))
 		}
+	}
+	if s.checks > 0 && v.checks != s.checks {
+		v.problems = append(v.problems, fmt.Sprintf("%d checks succeeded, not %d", v.checks, s.checks))
 	}
 	return v
 }

@@ -43,6 +43,7 @@ func TestASetHoldsOnlyIfEverythingThatCountsPassed(t *testing.T) {
 	skip := []check{{ID: "a", Status: "SKIPPED"}}
 	all := set{args: []string{"--suite", "all"}, size: 2}
 	required := set{args: []string{"--requirements", "2026-07-28"}, size: 1}
+	counted := set{mode: "authorization", size: 1, checks: 2}
 
 	for _, test := range []struct {
 		name string
@@ -51,6 +52,8 @@ func TestASetHoldsOnlyIfEverythingThatCountsPassed(t *testing.T) {
 		want bool
 	}{
 		{"all passed", all, results{scenarios: map[string][]check{"x": good, "y": good}}, true},
+		{"as many checks as there are", counted, results{scenarios: map[string][]check{"x": append(good, good...)}}, true},
+		{"a check is gone", counted, results{scenarios: map[string][]check{"x": good}}, false},
 		{"one failed", all, results{scenarios: map[string][]check{"x": good, "y": bad}}, false},
 		{"one warned", all, results{scenarios: map[string][]check{"x": good, "y": warning}}, false},
 		{"one was skipped without an excuse", all, results{scenarios: map[string][]check{"x": good, "y": skip}}, false},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,6 +86,11 @@ const scenarioTime = "120000"
 // the checks of every scenario. That scenarios fail is not an error; that the
 // suite did not run is.
 func (s *suite) run(ctx context.Context, set set, target ...string) (results, error) {
+	return s.runWatched(ctx, set, io.Discard, target...)
+}
+
+// runWatched is run, and watch is told what the suite prints.
+func (s *suite) runWatched(ctx context.Context, set set, watch io.Writer, target ...string) (results, error) {
 	label := strings.NewReplacer(" --", "-", " ", "-").Replace(set.String())
 	checks := filepath.Join(s.out, label)
 	if err := os.RemoveAll(checks); err != nil {
@@ -96,14 +102,17 @@ func (s *suite) run(ctx context.Context, set set, target ...string) (results, er
 	}
 	defer log.Close()
 
-	args := append([]string{s.path("dist", "index.js"), set.mode, "--output-dir", checks, "--timeout", scenarioTime}, target...)
+	args := append([]string{s.path("dist", "index.js"), set.mode, "--output-dir", checks}, target...)
+	if set.mode != authorizationSet.mode { // which has no such option
+		args = append(args, "--timeout", scenarioTime)
+	}
 	args = append(args, set.args...)
 	command := exec.CommandContext(ctx, s.node(), args...)
 	// The bundled Node comes first: the suite starts helpers by the name node.
 	command.Env = append(os.Environ(),
 		"PATH="+filepath.Dir(s.node())+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"NODE_OPTIONS=--require "+filepath.Join(s.dir, "bind-local.cjs"))
-	command.Stdout, command.Stderr = log, log
+	command.Stdout, command.Stderr = io.MultiWriter(log, watch), log
 	runErr := command.Run()
 	var exit *exec.ExitError
 	if runErr != nil && !errors.As(runErr, &exit) {
