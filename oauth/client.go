@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -58,6 +59,15 @@ type Client struct {
 	// token of the login.
 	IntrospectsProps bool
 }
+
+// String keeps the secret out of logs.
+func (c Client) String() string { return "oauth.Client(" + c.ID + ")" }
+
+// GoString keeps it out of %#v.
+func (c Client) GoString() string { return c.String() }
+
+// LogValue implements slog.LogValuer.
+func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // client is a client from wherever it is known.
 type client struct {

@@ -48,7 +48,7 @@ func TestKeysFromTheEnvironment(t *testing.T) {
 }
 
 func TestLimitedAddressesAreBounded(t *testing.T) {
-	l := newAddressLimit(1, 1)
+	l := newLimit[netip.Addr](1, 1)
 	addr := netip.MustParseAddr("192.0.2.1")
 	for range 3 * maxLimited {
 		addr = addr.Next()

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 
 // endpoint serves POST requests of programs. Nothing it answers is kept by caches, and
 // scripts of any origin may call it: it reads no cookie.
-func (s *Server) endpoint(serve func(http.ResponseWriter, *http.Request) error, limit *addressLimit) http.HandlerFunc {
+func (s *Server) endpoint(serve func(http.ResponseWriter, *http.Request) error, limit *limit[netip.Addr]) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		noStore(w.Header())
 		allowAnyOrigin(w.Header())

@@ -20,6 +20,10 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if !c.public() && !s.limits.client.allow(c.ID) {
+		s.log.WarnContext(r.Context(), "oauth: too many requests of one client", "client", c.ID)
+		return errTooMany("too many requests of this client")
+	}
 	grant, werr := s.grantOf(f.get("grant_type"))
 	if werr != nil {
 		return werr

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -29,6 +28,8 @@ const (
 	maxStale = 5 * time.Second
 	// maxGrants bounds the grants of one user and client; the oldest make room.
 	maxGrants = 20
+	// maxUserGrants bounds all grants of one user.
+	maxUserGrants = 200
 	// revokedTTL is how long a revoked grant is remembered.
 	revokedTTL = 24 * time.Hour
 	// unredeemedTTL is how long a grant without a redeemed code is kept beyond its code.
@@ -439,31 +440,36 @@ func (s *grants) unlist(ctx context.Context, user, id string) {
 	}
 }
 
-// makeRoom revokes the oldest grants of a user and client beyond the bound.
+// makeRoom revokes the oldest grants of a user beyond the bounds: of one client, and in
+// all.
 func (s *grants) makeRoom(ctx context.Context, g *grant) {
 	entries, err := s.listed(ctx, g.User)
 	if err != nil {
 		s.log.WarnContext(ctx, "oauth: grants not counted", "err", err)
 		return
 	}
-	same := map[string]indexed{}
-	for _, e := range entries {
-		if e.Client == g.Client && e.Kind == g.Kind && e.id != g.ID {
-			same[e.id] = e
-		}
-	}
+	entries = slices.DeleteFunc(entries, func(e indexed) bool { return e.id == g.ID || e.Kind != g.Kind })
 	bound := maxGrants
 	if g.Kind != "" {
 		bound = maxDirect
 	}
-	over := len(same) + 1 - bound
-	oldest := slices.SortedFunc(maps.Values(same), func(a, b indexed) int { return a.Created.Compare(b.Created) })
-	for i := 0; i < over; i++ {
-		err := s.revoke(ctx, oldest[i].id, "made room for a newer grant", func(o *grant) bool { return o.User == g.User && o.Client == g.Client })
+	ofClient := slices.DeleteFunc(slices.Clone(entries), func(e indexed) bool { return e.Client != g.Client })
+	gone := s.revokeOldest(ctx, g.User, ofClient, len(ofClient)+1-bound)
+	entries = slices.DeleteFunc(entries, func(e indexed) bool { return gone[e.id] })
+	s.revokeOldest(ctx, g.User, entries, len(entries)+1-maxUserGrants)
+}
+
+// revokeOldest revokes the first n of grants that are sorted by age.
+func (s *grants) revokeOldest(ctx context.Context, user string, sorted []indexed, n int) (gone map[string]bool) {
+	gone = map[string]bool{}
+	for i := 0; i < n; i++ {
+		err := s.revoke(ctx, sorted[i].id, "made room for a newer grant", func(o *grant) bool { return o.User == user })
 		if err != nil {
-			s.log.WarnContext(ctx, "oauth: old grant not revoked", "grant", oldest[i].id, "err", err)
+			s.log.WarnContext(ctx, "oauth: old grant not revoked", "grant", sorted[i].id, "err", err)
 			continue
 		}
-		s.unlist(ctx, g.User, oldest[i].id)
+		s.unlist(ctx, user, sorted[i].id)
+		gone[sorted[i].id] = true
 	}
+	return gone
 }

@@ -8,15 +8,19 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxLimited bounds the addresses that are remembered.
+// maxLimited bounds the addresses, and the clients, that are remembered.
 const maxLimited = 16 << 10
 
-// Limits bound what one address (an IPv6 network of /64) may ask for. Zero values are
+// Limits bound what one address (an IPv6 network of /64), or one client, may ask for. Zero values are
 // the defaults; negative ones turn a limit off.
 type Limits struct {
 	// Token bounds requests to /token and /revoke: per second, with a burst of 20 times
 	// that. Zero is 10.
 	Token float64
+	// Client bounds requests of one client to /token, from all addresses together, once it
+	// has proved who it is: per second, with a burst of 20 times that. Zero is 100. Public
+	// clients, which anybody can claim to be, are bounded by address only.
+	Client float64
 	// Introspect bounds requests to /introspect: per second, with a burst of 20 times
 	// that. Zero is 200.
 	Introspect float64
@@ -31,7 +35,8 @@ type Limits struct {
 }
 
 type limiter struct {
-	token, introspect, pages, register *addressLimit
+	token, introspect, pages, register *limit[netip.Addr]
+	client                             *limit[string]
 
 	unused int
 }
@@ -49,52 +54,53 @@ func newLimiter(l Limits) *limiter {
 	}
 	perMinute := or(l.Register, 5)
 	return &limiter{
-		token:      newAddressLimit(or(l.Token, 10), 20),
-		introspect: newAddressLimit(or(l.Introspect, 200), 20),
-		pages:      newAddressLimit(or(l.Pages, 3), 20),
-		register:   newAddressLimit(perMinute/60, 60),
+		token:      newLimit[netip.Addr](or(l.Token, 10), 20),
+		client:     newLimit[string](or(l.Client, 100), 20),
+		introspect: newLimit[netip.Addr](or(l.Introspect, 200), 20),
+		pages:      newLimit[netip.Addr](or(l.Pages, 3), 20),
+		register:   newLimit[netip.Addr](perMinute/60, 60),
 		unused:     unused,
 	}
 }
 
-// addressLimit is a bucket for each address.
-type addressLimit struct {
+// A limit is a bucket for each key: an address, or a client.
+type limit[K comparable] struct {
 	perSecond rate.Limit
 	burst     int
 
 	mu      sync.Mutex
-	buckets map[netip.Addr]*rate.Limiter
+	buckets map[K]*rate.Limiter
 }
 
-func newAddressLimit(perSecond float64, seconds float64) *addressLimit {
-	return &addressLimit{perSecond: rate.Limit(perSecond), burst: max(1, int(perSecond*seconds+0.5)), buckets: map[netip.Addr]*rate.Limiter{}}
+func newLimit[K comparable](perSecond float64, seconds float64) *limit[K] {
+	return &limit[K]{perSecond: rate.Limit(perSecond), burst: max(1, int(perSecond*seconds+0.5)), buckets: map[K]*rate.Limiter{}}
 }
 
-func (l *addressLimit) allow(addr netip.Addr) bool {
+func (l *limit[K]) allow(key K) bool {
 	if l.perSecond < 0 {
 		return true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := l.buckets[addr]
+	b := l.buckets[key]
 	if b == nil {
 		l.makeRoom()
 		b = rate.NewLimiter(l.perSecond, l.burst)
-		l.buckets[addr] = b
+		l.buckets[key] = b
 	}
 	return b.Allow()
 }
 
-// makeRoom forgets addresses whose bucket is full again, and some other if all are busy.
-func (l *addressLimit) makeRoom() {
+// makeRoom forgets keys whose bucket is full again, and some other if all are busy.
+func (l *limit[K]) makeRoom() {
 	if len(l.buckets) < maxLimited {
 		return
 	}
 	looked := 0
-	for addr, b := range l.buckets {
+	for key, b := range l.buckets {
 		looked++
 		if b.Tokens() >= float64(l.burst) || looked == 64 {
-			delete(l.buckets, addr)
+			delete(l.buckets, key)
 		}
 		if looked == 64 {
 			return

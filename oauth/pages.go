@@ -153,6 +153,7 @@ func (s *Server) page(serve func(http.ResponseWriter, *http.Request) error, meth
 				return pageError(http.StatusMethodNotAllowed, "This page cannot be asked in that way.")
 			case !s.limits.pages.allow(s.addr(r)):
 				w.Header().Set("Retry-After", "5")
+				s.log.WarnContext(r.Context(), "oauth: too many requests from one address", "path", r.URL.Path, "address", s.addr(r))
 				return pageError(http.StatusTooManyRequests, "Too many requests came from your address. Try again in a moment.")
 			}
 			return serve(w, r)

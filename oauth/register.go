@@ -68,6 +68,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.log.InfoContext(r.Context(), "oauth: client registered", "client", answer.ClientID, "redirects", len(m.RedirectURIs))
 	writeJSON(w, http.StatusCreated, answer)
 	return nil
 }

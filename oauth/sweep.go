@@ -285,8 +285,8 @@ type Granted struct {
 // ErrNoGrant: there is no such grant, or it has ended.
 var ErrNoGrant = errors.New("oauth: there is no such grant")
 
-// Grants are the live grants of a person, the oldest first: at most 220, as many as there
-// may be.
+// Grants are the live grants of a person, the oldest first: at most 200 that the person
+// allowed, as many as there may be.
 func (s *Server) Grants(ctx context.Context, user string) ([]Granted, error) {
 	live, err := s.grants.ofUser(ctx, user)
 	if err != nil {
