@@ -1,0 +1,100 @@
+package restart
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/causeway-mcp/causeway"
+	"github.com/causeway-mcp/causeway/mcphttp"
+	"github.com/causeway-mcp/causeway/object"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// runServer tells the test binary that it is to be the server.
+const runServer = "CAUSEWAY_RESTART_SERVER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runServer) != "" {
+		serve()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+type total struct{ N int }
+
+var totals = &causeway.Agent[total]{Kind: "total"}
+
+// A book is what the whole server has done.
+type book struct{ Orders, Runs, Effects int }
+
+type none struct{}
+
+func serve() {
+	app := &causeway.App{}
+	s := mcp.NewServer(&mcp.Implementation{Name: "restart", Version: "1"}, causeway.Subscribable(nil))
+	ledger := &causeway.Agent[book]{Kind: "book", Scope: causeway.Shared, Resources: []string{"test://book"}}
+	ledgerOf := func() *causeway.Self[book] {
+		o, err := ledger.Object(app, "shared")
+		if err != nil {
+			panic(err)
+		}
+		return o
+	}
+	progress := func(ctx context.Context, req *mcp.CallToolRequest) error {
+		return req.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: req.Params.GetProgressToken(), Progress: 1})
+	}
+
+	causeway.AddTool(s, &mcp.Tool{Name: "add"}, func(ctx context.Context, _ *mcp.CallToolRequest, in struct{ By int }) (*mcp.CallToolResult, any, error) {
+		st, err := totals.Self(ctx).Update(ctx, func(t *total) error { t.N += in.By; return nil })
+		return causeway.Text(st.N), nil, err
+	})
+	causeway.AddTool(s, &mcp.Tool{Name: "say"}, func(ctx context.Context, req *mcp.CallToolRequest, in struct{ Level string }) (*mcp.CallToolResult, any, error) {
+		err := req.Session.Log(ctx, &mcp.LoggingMessageParams{Level: mcp.LoggingLevel(in.Level), Data: in.Level})
+		return causeway.Text("said"), nil, err
+	})
+	// order makes one, under the key if there is one, and answers only if it is not to hang.
+	causeway.AddTool(s, &mcp.Tool{Name: "order"}, func(ctx context.Context, req *mcp.CallToolRequest, in struct {
+		Key  string `json:",omitempty"`
+		Hang bool   `json:",omitempty"`
+	}) (*mcp.CallToolResult, any, error) {
+		var err error
+		one := func(b *book) error { b.Orders++; return nil }
+		if in.Key == "" {
+			_, err = ledgerOf().Update(ctx, one)
+		} else {
+			_, err = object.Once(ctx, ledgerOf().Object, in.Key, func(_ context.Context, _ object.Tx, b *book) (int, error) { return 0, one(b) })
+		}
+		if err == nil && in.Hang {
+			if err = progress(ctx, req); err == nil {
+				<-ctx.Done()
+			}
+		}
+		return causeway.Text("ordered"), nil, err
+	})
+	causeway.AddTool(s, &mcp.Tool{Name: "book"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, book, error) {
+		b, err := ledgerOf().State(ctx)
+		return causeway.Text(fmt.Sprintf("%+v", b)), b, err
+	})
+	// long is a task that ends in its second run.
+	mcphttp.AddTask(s, &mcp.Tool{Name: "long"}, func(ctx context.Context, _ *mcp.CallToolRequest, in struct{ Runs int }) (*mcp.CallToolResult, any, error) {
+		if _, err := causeway.Once(ctx, ledgerOf(), "effect", func(_ context.Context, _ object.Tx, b *book) (int, error) { b.Effects++; return 0, nil }); err != nil {
+			return nil, nil, err
+		}
+		b, err := ledgerOf().Update(ctx, func(b *book) error { b.Runs++; return nil })
+		if err == nil && b.Runs < in.Runs {
+			<-ctx.Done()
+			return nil, nil, context.Cause(ctx)
+		}
+		return causeway.Text(fmt.Sprintf("in run %d", b.Runs)), nil, err
+	}, mcphttp.TaskOptions{})
+	s.AddResource(&mcp.Resource{URI: "test://book", Name: "book"}, func(ctx context.Context, _ *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
+		b, err := ledgerOf().State(ctx)
+		return causeway.TextResource(fmt.Sprintf("%+v", b)), err
+	})
+	app.Mount("/mcp", totals.Handler(s))
+	app.Mount("/book", ledger.Handler(s))
+	app.Main()
+}
