@@ -74,9 +74,9 @@ func (w *wire) failed(what string, cause error) *failure {
 
 // unreachable is a request that got no answer.
 func (w *wire) unreachable(cause error) *failure {
-	f := w.failed("cannot be reached", cause)
 	var op *net.OpError
 	var dns *net.DNSError
+	f := w.failed("could not be asked", cause)
 	f.unsent = errors.As(cause, &dns) || errors.As(cause, &op) && op.Op == "dial"
 	return f
 }

@@ -31,7 +31,7 @@ import (
 
 // settings are the flags of the fixture.
 type settings struct {
-	login                                    string
+	login, issuer                            string
 	upstream, upstreamID, upstreamSecret     string
 	document, documentName, documentRedirect string
 	accessTTL                                time.Duration
@@ -41,6 +41,7 @@ func main() {
 	flags := flag.NewFlagSet("authserver", flag.ContinueOnError)
 	var s settings
 	flags.StringVar(&s.login, "login", "dev", "`who` says who people are: dev, github or oidc")
+	flags.StringVar(&s.issuer, "issuer", "", "`URL` under which clients reach this, when something stands in front (default: the address)")
 	flags.StringVar(&s.upstream, "upstream", "", "`URL` of the OpenID Connect issuer, or of what stands for GitHub")
 	flags.StringVar(&s.upstreamID, "upstream-id", "", "client `id` there")
 	flags.StringVar(&s.upstreamSecret, "upstream-secret", "", "client `secret` there")
@@ -66,6 +67,7 @@ func main() {
 func (s *settings) provider(who oauth.Login) *oauth.Provider {
 	p := &oauth.Provider{
 		Name:      "Sign-in fixture",
+		Issuer:    s.issuer,
 		Login:     who,
 		AccessTTL: s.accessTTL,
 		// Everybody in a test comes from the same address.

@@ -20,22 +20,32 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// causeway is the command under test, built with the race detector.
-var causeway string
+// causeway is the command under test, authserver a server that wants a sign-in; both are
+// built with the race detector.
+var causeway, authserver string
 
 const node = "../node_modules/node/bin/node"
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == browserName {
+		if err := fakePerson(os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	dir, err := os.MkdirTemp("", "causeway-e2e-bridge-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	causeway = filepath.Join(dir, "causeway")
-	build := exec.Command("go", "build", "-C", "../..", "-race", "-o", causeway, "./cmd/causeway")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		os.Exit(1)
+	for pkg, binary := range map[string]*string{"./cmd/causeway": &causeway, "./conformance/authserver": &authserver} {
+		*binary = filepath.Join(dir, filepath.Base(pkg))
+		build := exec.Command("go", "build", "-C", "../..", "-race", "-o", *binary, pkg)
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "go build %s: %v\n%s", pkg, err, out)
+			os.Exit(1)
+		}
 	}
 	if _, err := os.Stat(node); err != nil {
 		fmt.Fprintf(os.Stderr, "%v: run `npm ci` in e2e/ first, as `make test` does\n", err)
@@ -109,12 +119,15 @@ func serveModern(t *testing.T) string {
 func serveCauseway(t *testing.T) string {
 	cmd := exec.Command(causeway, "demo", "-no-auth", "-addr", "127.0.0.1:0")
 	cmd.Dir = t.TempDir()
-	return startProcess(t, cmd, func(line string) string {
-		if at := strings.Index(line, "http://127.0.0.1:"); at >= 0 && strings.Contains(line, "/mcp ") {
-			return strings.Fields(line[at:])[0]
-		}
-		return ""
-	})
+	return startProcess(t, cmd, demoURL)
+}
+
+// demoURL finds the address in what the demo prints.
+func demoURL(line string) string {
+	if at := strings.Index(line, "http://127.0.0.1:"); at >= 0 && strings.Contains(line, "/mcp ") {
+		return strings.Fields(line[at:])[0]
+	}
+	return ""
 }
 
 var servers = []struct {
@@ -146,7 +159,7 @@ var features = []string{"tools", "elicitation", "sampling", "progress", "cancel"
 func bridgeCommand(t *testing.T, args ...string) *exec.Cmd {
 	cmd := exec.Command(causeway, append([]string{"connect"}, args...)...)
 	home := t.TempDir()
-	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home, "GORACE=halt_on_error=1")
+	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home, "GORACE=halt_on_error=1 atexit_sleep_ms=0")
 	cmd.Stderr = t.Output()
 	return cmd
 }
