@@ -318,7 +318,13 @@ func (a *App) protect() (http.Handler, error) {
 	if p.Logger == nil {
 		p.Logger = a.logger()
 	}
-	return p.Protect(ctx, a.mux)
+	streams := &signedInStreams{next: a.mux}
+	srv, err := p.Protect(ctx, streams)
+	if err != nil {
+		return nil, err
+	}
+	streams.validator = srv
+	return srv, nil
 }
 
 // resources are those given and every mount that is none of them: what is mounted is
