@@ -16,10 +16,13 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"golang.org/x/oauth2"
 
 	"github.com/causeway-mcp/causeway"
 	"github.com/causeway-mcp/causeway/mcphttp"
@@ -33,6 +36,8 @@ import (
 type settings struct {
 	login, issuer                            string
 	upstream, upstreamID, upstreamSecret     string
+	upstreamAPI                              string
+	escrow                                   bool
 	document, documentName, documentRedirect string
 	accessTTL                                time.Duration
 }
@@ -45,14 +50,20 @@ func main() {
 	flags.StringVar(&s.upstream, "upstream", "", "`URL` of the OpenID Connect issuer, or of what stands for GitHub")
 	flags.StringVar(&s.upstreamID, "upstream-id", "", "client `id` there")
 	flags.StringVar(&s.upstreamSecret, "upstream-secret", "", "client `secret` there")
+	flags.StringVar(&s.upstreamAPI, "upstream-api", "", "`URL` there that the tool upstream asks with the person's token")
+	flags.BoolVar(&s.escrow, "escrow", false, "let the server open grants by itself")
 	flags.StringVar(&s.document, "document", "", "`URL` of a client metadata document that is known beforehand")
 	flags.StringVar(&s.documentName, "document-name", "A client with a document", "the `name` in that document")
 	flags.StringVar(&s.documentRedirect, "document-redirect", "http://127.0.0.1/callback", "the redirect `URIs` in that document, separated by commas")
 	flags.DurationVar(&s.accessTTL, "access-ttl", 0, "how `long` access tokens are good (default 1h)")
 
 	app := &causeway.App{Flags: flags}
-	app.Mount("/mcp", causeway.Server(newServer()))
+	server := newServer()
+	app.Mount("/mcp", causeway.Server(server))
 	app.Prepare = func() error {
+		if s.upstreamAPI != "" {
+			addUpstream(server, s.upstreamAPI)
+		}
 		who, err := s.who()
 		if err != nil {
 			return err
@@ -81,6 +92,9 @@ func (s *settings) provider(who oauth.Login) *oauth.Provider {
 			Require: []string{"read"},
 			Tools:   map[string][]string{"send": {"write"}},
 		}},
+	}
+	if s.escrow {
+		p.Escrow = new(oauth.Escrow)
 	}
 	if s.document != "" {
 		p.Clients = append(p.Clients, oauth.Client{ID: s.document, Name: s.documentName, RedirectURIs: strings.Split(s.documentRedirect, ",")})
@@ -126,6 +140,27 @@ func newServer() *mcp.Server {
 			return causeway.Textf("Sent to %s.", in.To), nil, nil
 		})
 	return s
+}
+
+// maxAnswer bounds what is read of an upstream's answer.
+const maxAnswer = 64 << 10
+
+// addUpstream adds a tool that asks the API of the login, as whoever calls.
+func addUpstream(s *mcp.Server, api string) {
+	causeway.AddTool(s, &mcp.Tool{Name: "upstream", Description: "Tells what the login's own API says of the caller."},
+		func(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, api, nil)
+			if err != nil {
+				return nil, nil, err
+			}
+			resp, err := oauth2.NewClient(ctx, oauth.UpstreamSource(ctx)).Do(req)
+			if err != nil {
+				return nil, nil, fmt.Errorf("asking the login's API: %w", err)
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+			return causeway.Textf("%d %s", resp.StatusCode, body), nil, err
+		})
 }
 
 // nameOf finds the name in the props of whichever login there is.

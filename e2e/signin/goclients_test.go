@@ -295,24 +295,24 @@ func sends(t *testing.T, method, address string, body io.Reader, header ...strin
 	return resp.StatusCode, string(b)
 }
 
-func whoami(t *testing.T, s *server, token string) (int, string) {
+func calls(t *testing.T, s *server, token, tool string) (int, string) {
 	t.Helper()
-	const call = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+	call := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + tool + `","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
 	return sends(t, http.MethodPost, s.url+"/mcp", strings.NewReader(call), "Authorization", "Bearer "+token,
 		"Content-Type", "application/json", "Accept", "application/json, text/event-stream",
-		"MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "whoami")
+		"MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", tool)
 }
 
 func wantPerson(t *testing.T, s *server, token, name string) {
 	t.Helper()
-	if status, body := whoami(t, s, token); status != http.StatusOK || !strings.Contains(body, "You are "+name+".") {
+	if status, body := calls(t, s, token, "whoami"); status != http.StatusOK || !strings.Contains(body, "You are "+name) {
 		t.Errorf("whoami: %d %s, want %s", status, body, name)
 	}
 }
 
 func wantRefused(t *testing.T, s *server, token string) {
 	t.Helper()
-	if status, body := whoami(t, s, token); status != http.StatusUnauthorized {
+	if status, body := calls(t, s, token, "whoami"); status != http.StatusUnauthorized {
 		t.Errorf("whoami: %d %s, want 401", status, body)
 	}
 }

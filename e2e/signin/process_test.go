@@ -19,7 +19,12 @@ import (
 )
 
 // The programs under test, built with the race detector.
-var causeway, authserver string
+var causeway, authserver, oidcExample, githubExample string
+
+var programs = map[string]*string{
+	"./cmd/causeway": &causeway, "./conformance/authserver": &authserver,
+	"./examples/oidc": &oidcExample, "./examples/github-oauth": &githubExample,
+}
 
 func TestMain(m *testing.M) {
 	os.Exit(runTests(m))
@@ -32,7 +37,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	for pkg, binary := range map[string]*string{"./cmd/causeway": &causeway, "./conformance/authserver": &authserver} {
+	for pkg, binary := range programs {
 		*binary = filepath.Join(dir, filepath.Base(pkg))
 		build := exec.Command("go", "build", "-C", "../..", "-race", "-o", *binary, pkg)
 		if out, err := build.CombinedOutput(); err != nil {
@@ -53,6 +58,7 @@ type server struct {
 
 	binary string
 	args   []string
+	env    []string
 	data   string
 	addr   string
 
@@ -66,21 +72,21 @@ type server struct {
 // startDemo starts `causeway demo` as it comes: with sign-in.
 func startDemo(t *testing.T) *server {
 	t.Helper()
-	return startServer(t, causeway, "demo")
+	return startServer(t, nil, causeway, "demo")
 }
 
 // startAuthserver starts the fixture with flags of its own.
 func startAuthserver(t *testing.T, args ...string) *server {
 	t.Helper()
-	return startServer(t, authserver, args...)
+	return startServer(t, nil, authserver, args...)
 }
 
 // startServer starts a program on a free port with a data directory of its own. When the
 // test ends it gets SIGTERM and must exit with 0, without a panic or a data race, and
 // with nothing secret in its log.
-func startServer(t *testing.T, binary string, args ...string) *server {
+func startServer(t *testing.T, env []string, binary string, args ...string) *server {
 	t.Helper()
-	s := &server{binary: binary, args: args, data: t.TempDir(), addr: freeAddr(t)}
+	s := &server{binary: binary, args: args, env: env, data: t.TempDir(), addr: freeAddr(t)}
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +105,7 @@ func (s *server) start() error {
 	s.stdout, s.ended = new(transcript), make(chan error, 1)
 	s.cmd = exec.Command(s.binary, append(append([]string{}, s.args...), "-addr", s.addr, "-data", s.data)...)
 	s.cmd.Dir = s.data
-	s.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
+	s.cmd.Env = append(append(os.Environ(), "GORACE=halt_on_error=1"), s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.stdout, s.stderr
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", s.binary, err)

@@ -16,18 +16,19 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/oauth2"
 )
 
 const upstreamSecret = "what only the upstream and the server know"
 
-// TestUpstreamOIDC signs in through a real OpenID Connect issuer, node oidc-provider, with
-// its pages in between. Its secrets reach neither the client nor a page nor the log.
+// TestUpstreamOIDC signs in to examples/oidc through a real OpenID Connect issuer, node
+// oidc-provider, with its pages in between.
 func TestUpstreamOIDC(t *testing.T) {
 	t.Parallel()
-	issuer := startOIDCProvider(t)
-	s := startAuthserver(t, "-login", "oidc", "-upstream", issuer, "-upstream-id", "causeway", "-upstream-secret", upstreamSecret)
+	issuer, _ := startOIDCProvider(t)
+	s := startServer(t, []string{"OIDC_ISSUER=" + issuer, "OIDC_CLIENT_ID=causeway", "OIDC_CLIENT_SECRET=" + upstreamSecret}, oidcExample)
 	alice := newPerson("alice")
 	wholeFlow(t, s, alice, "alice of oidc-provider")
 	if !slices.Contains(alice.pages, "Sign-in") {
@@ -40,6 +41,55 @@ func TestUpstreamOIDC(t *testing.T) {
 		t.Errorf("a new program was not asked about: %q", shown)
 	}
 	wholeFlow(t, s, newPerson("bob"), "bob of oidc-provider")
+}
+
+// The issuer's access tokens end at once and its refresh tokens are good once, and ours is
+// killed: everybody who asks gets an answer all the same, from one renewal at a time. What
+// the person takes back ends there too.
+func TestUpstreamOIDCTokensAreRenewedAndRevoked(t *testing.T) {
+	t.Parallel()
+	issuer, log := startOIDCProvider(t)
+	s := startAuthserver(t, "-login", "oidc", "-upstream", issuer, "-upstream-id", "causeway", "-upstream-secret", upstreamSecret, "-upstream-api", issuer+"/me", "-escrow")
+	config := registers(t, s, "none")
+	verifier := oauth2.GenerateVerifier()
+	back, err := newPerson("alice").answers(config.AuthCodeURL("s", oauth2.S256ChallengeOption(verifier)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, _ := url.Parse(back)
+	tok, err := config.Exchange(t.Context(), u.Query().Get("code"), oauth2.VerifierOption(verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() {
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if status, body := calls(t, s, tok.AccessToken, "upstream"); status != http.StatusOK || !strings.Contains(body, "200 ") || !strings.Contains(body, "alice@example.com") {
+					t.Errorf("%d %s", status, body)
+				}
+			})
+		}
+		all.Wait()
+	}
+	ask()
+	if err := s.killAndRestart(); err != nil {
+		t.Fatal(err)
+	}
+	ask()
+	if !strings.Contains(log.String(), "event refresh_token.consumed") {
+		t.Error("nothing was renewed")
+	}
+	if strings.Contains(log.String(), "error") || strings.Contains(log.String(), "event grant.revoked") {
+		t.Errorf("the issuer was asked for what it had to refuse:\n%s", log)
+	}
+	revokes(t, s, tok.RefreshToken, config.ClientID)
+	wantRefused(t, s, tok.AccessToken)
+	for deadline := time.Now().Add(patience); !strings.Contains(log.String(), "event grant.revoked"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the issuer was not told of the revocation:\n%s", log)
+		}
+	}
 }
 
 // An upstream that is gone is told to the client as a failed sign-in, and is found again
@@ -58,11 +108,13 @@ func TestUpstreamOIDCAway(t *testing.T) {
 	}
 }
 
-// TestUpstreamGitHub signs in through something of GitHub's shape.
+// TestUpstreamGitHub signs in to examples/github-oauth through something of GitHub's shape.
 func TestUpstreamGitHub(t *testing.T) {
 	t.Parallel()
 	hub := newGitHub(t)
-	s := startAuthserver(t, "-login", "github", "-upstream", hub.URL, "-upstream-id", hubClient, "-upstream-secret", upstreamSecret)
+	s := startServer(t, []string{
+		"GITHUB_CLIENT_ID=" + hubClient, "GITHUB_CLIENT_SECRET=" + upstreamSecret, "GITHUB_WEB_URL=" + hub.URL, "GITHUB_API_URL=" + hub.URL + "/api/v3",
+	}, githubExample)
 	wholeFlow(t, s, newPerson("octocat"), "octocat")
 	wholeFlow(t, s, newPerson("hubot"), "hubot")
 
@@ -106,11 +158,12 @@ func wholeFlow(t *testing.T, s *server, who *person, name string) {
 	wantRefused(t, s, next.AccessToken)
 }
 
-func startOIDCProvider(t *testing.T) string {
+// startOIDCProvider starts the issuer and gives its URL and what it logs.
+func startOIDCProvider(t *testing.T) (issuer string, log *transcript) {
 	t.Helper()
 	cmd := exec.Command(nodePath(t), "--no-warnings", filepath.FromSlash("upstream/oidc-provider.mjs"))
 	cmd.Env = append(os.Environ(), "UPSTREAM_SECRET="+upstreamSecret)
-	log := new(transcript)
+	log = new(transcript)
 	cmd.Stderr = log
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -133,7 +186,7 @@ func startOIDCProvider(t *testing.T) string {
 	if err != nil {
 		t.Fatalf("oidc-provider did not start: %v\n%s", err, log)
 	}
-	return strings.TrimSpace(line)
+	return strings.TrimSpace(line), log
 }
 
 const hubClient = "Iv1.0123456789abcdef"

@@ -19,12 +19,21 @@ const provider = new Provider(issuer, {
   // As OpenID Connect Core 5.4 has it: who also gets an access token finds the claims at
   // the userinfo endpoint, and only there.
   conformIdTokenClaims: true,
+  // Access tokens that are nearly over when they are new, so that each use needs a
+  // renewal, and refresh tokens that are good once: the second use of one ends all.
+  ttl: { AccessToken: 20 },
+  rotateRefreshToken: () => true,
+  issueRefreshToken: () => true,
+  features: { revocation: { enabled: true } },
   findAccount: (_, sub) => ({
     accountId: sub,
     claims: () => ({ sub, name: `${sub} of oidc-provider`, email: `${sub}@example.com`, email_verified: true }),
   }),
   cookies: { keys: ['a key for the cookies of a test'] },
 });
+for (const event of ['refresh_token.consumed', 'refresh_token.destroyed', 'grant.revoked', 'grant.error', 'revocation.error']) {
+  provider.on(event, (...args) => console.error(`event ${event} ${args.find((a) => a instanceof Error)?.error_detail ?? ''}`));
+}
 server.on('request', provider.callback());
 console.log(issuer);
 process.stdin.resume().on('end', () => process.exit(0));
