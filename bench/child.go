@@ -39,6 +39,7 @@ func (s servers) remove() error { return os.RemoveAll(s.dir) }
 type child struct {
 	name    string
 	addr    string
+	token   string // that requests must carry, or ""
 	cmd     *exec.Cmd
 	orders  io.WriteCloser
 	answers *bufio.Reader
@@ -66,7 +67,7 @@ func (s servers) start(name string, p program, env ...string) (*child, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
-	c.addr = hello.Addr
+	c.addr, c.token = hello.Addr, hello.Token
 	return c, nil
 }
 

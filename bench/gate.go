@@ -12,6 +12,7 @@ const (
 	leastRateStateless = 0.75
 	mostCPUSessions    = 1.4
 	mostCPUStateless   = 1.6
+	leastSignedIn      = 0.85 // of the same server without sign-in
 	leastOverStock     = 3.0
 	mostLiveBytes      = 3000
 	mostIdleBytes      = 600
@@ -33,6 +34,11 @@ func rateGates(all []series, slack float64) []promise.Gate {
 			gates = append(gates,
 				promise.AtLeast(s.group.name+": req/s of bare", rate*slack, s.rateRatio().Median),
 				promise.AtMost(s.group.name+": CPU of bare", cpu/slack, s.cpuRatio().Median))
+		case signedIn:
+			if open, ok := find(all, s.group, ours); ok {
+				gates = append(gates, promise.AtLeast(s.group.name+": signed in, req/s of open", leastSignedIn*slack,
+					spread.Of(ratios(s.windows, open.windows, window.rate)).Median))
+			}
 		case oursTyped:
 			if theirs, ok := find(all, s.group, stock); ok {
 				gates = append(gates, promise.AtLeast(s.group.name+": SDK-typed, req/s of stock", leastOverStock*slack,

@@ -37,7 +37,7 @@ func openSite(srv servers, g group, v variant, gogc string, clients int) (*site,
 	}
 	s := &site{group: g, variant: v, child: c}
 	for i := range clients {
-		cl, err := openClient(c.addr, v, i+1)
+		cl, err := openClient(c.addr, c.token, v, i+1)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", c.name, err), s.close())
 		}
@@ -46,7 +46,7 @@ func openSite(srv servers, g group, v variant, gogc string, clients int) (*site,
 	return s, nil
 }
 
-func openClient(addr string, v variant, b int) (*client, error) {
+func openClient(addr, token string, v variant, b int) (*client, error) {
 	conn, err := dial(addr)
 	if err != nil {
 		return nil, err
@@ -56,12 +56,12 @@ func openClient(addr string, v variant, b int) (*client, error) {
 	case v.era == sessions && v.bare():
 		session = noSession
 	case v.era == sessions:
-		if session, err = openSession(conn, addr); err != nil {
+		if session, err = openSession(conn, addr, token); err != nil {
 			conn.close()
 			return nil, err
 		}
 	}
-	return &client{conn: conn, call: newCall(addr, v.era, session, b, v.events)}, nil
+	return &client{conn: conn, call: newCall(addr, token, v.era, session, b, v.events)}, nil
 }
 
 func (s *site) close() error {

@@ -188,11 +188,11 @@ func openSessions(addr string, t tenant, n int, with func(session string) error)
 		defer conn.close()
 		session := noSession
 		if !t.bare {
-			if session, err = openSession(conn, addr); err != nil {
+			if session, err = openSession(conn, addr, ""); err != nil {
 				return err
 			}
 		}
-		call := newCall(addr, sessions, session, i+1, false)
+		call := newCall(addr, "", sessions, session, i+1, false)
 		call.advance()
 		a, err := conn.exchange(call.request)
 		if err != nil {
@@ -239,7 +239,7 @@ func openStream(addr, session string) (*httpConn, error) {
 	if err := conn.c.SetDeadline(time.Now().Add(exchangeTimeout)); err != nil {
 		return nil, errors.Join(err, conn.c.Close())
 	}
-	if _, err := conn.c.Write(get(addr, sessionHeaders(session)...)); err != nil {
+	if _, err := conn.c.Write(get(addr, sessionHeaders(session, "")...)); err != nil {
 		return nil, errors.Join(err, conn.c.Close())
 	}
 	a, _, err := conn.head()

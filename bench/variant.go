@@ -38,6 +38,7 @@ type group struct {
 // Names that the promises refer to.
 const (
 	ours      = "causeway"
+	signedIn  = "causeway, signed in"
 	oursTyped = "causeway, SDK-typed"
 	stock     = "go-sdk stock"
 )
@@ -50,6 +51,7 @@ func groups() []group {
 			// How far its ratio is from 1 is how far any ratio may be off.
 			{"bare again (A/A)", sessions, false, command("bare")},
 			{ours, sessions, false, command("causeway")},
+			{signedIn, sessions, false, command("signedin")},
 			{oursTyped, sessions, false, command("causeway", "-sdk")},
 			{stock, sessions, false, command("gosdk")},
 			{"mcp-go", sessions, false, command("mcpgo")},
@@ -64,6 +66,7 @@ func groups() []group {
 			{"bare", stateless, false, command("bare")},
 			{"bare again (A/A)", stateless, false, command("bare")},
 			{ours, stateless, false, command("causeway")},
+			{signedIn, stateless, false, command("signedin")},
 			{oursTyped, stateless, false, command("causeway", "-sdk")},
 			{stock, stateless, false, command("gosdk", "-stateless")},
 			{"mcp-go", stateless, false, command("mcpgo", "-stateless")},

@@ -195,12 +195,20 @@ func get(addr string, headers ...string) []byte {
 }
 
 // sessionHeaders are those of every request after initialize.
-func sessionHeaders(id string) []string {
-	h := []string{"Mcp-Protocol-Version: 2025-11-25"}
+func sessionHeaders(id, token string) []string {
+	h := append([]string{"Mcp-Protocol-Version: 2025-11-25"}, bearer(token)...)
 	if id != "" {
 		h = append(h, "Mcp-Session-Id: "+id)
 	}
 	return h
+}
+
+// bearer is the header that carries a token, if there is one.
+func bearer(token string) []string {
+	if token == "" {
+		return nil
+	}
+	return []string{"Authorization: Bearer " + token}
 }
 
 // noSession is what the bare handler, which knows no sessions, is sent for an id, so
@@ -208,8 +216,8 @@ func sessionHeaders(id string) []string {
 const noSession = "0-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // openSession does the handshake and returns the session's id.
-func openSession(c *httpConn, addr string) (string, error) {
-	a, err := c.exchange(post(addr, initialize))
+func openSession(c *httpConn, addr, token string) (string, error) {
+	a, err := c.exchange(post(addr, initialize, bearer(token)...))
 	if err != nil {
 		return "", fmt.Errorf("initialize: %w", err)
 	}
@@ -217,7 +225,7 @@ func openSession(c *httpConn, addr string) (string, error) {
 		return "", fmt.Errorf("initialize: status %d, session %q: %.300s", a.status, a.session, a.body)
 	}
 	id := a.session
-	a, err = c.exchange(post(addr, confirm, sessionHeaders(id)...))
+	a, err = c.exchange(post(addr, confirm, sessionHeaders(id, token)...))
 	if err != nil {
 		return "", fmt.Errorf("initialized: %w", err)
 	}
@@ -242,12 +250,12 @@ type callTemplate struct {
 const firstID, lastID = 1_000_000, 9_000_000
 
 // newCall makes the template of one client. b tells its sums from those of others.
-func newCall(addr string, e era, session string, b int, events bool) *callTemplate {
-	meta, headers := "", sessionHeaders(session)
+func newCall(addr, token string, e era, session string, b int, events bool) *callTemplate {
+	meta, headers := "", sessionHeaders(session, token)
 	if e == stateless {
 		meta = `,"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":` + clientInfo +
 			`,"io.modelcontextprotocol/clientCapabilities":{}}`
-		headers = []string{"Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: tools/call", "Mcp-Name: " + add.Name}
+		headers = append([]string{"Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: tools/call", "Mcp-Name: " + add.Name}, bearer(token)...)
 	}
 	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":%q,"arguments":{"a":%d,"b":%d}%s}}`,
 		firstID, add.Name, firstID, b, meta)

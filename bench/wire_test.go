@@ -64,7 +64,7 @@ func TestAnswersAreReadWhateverTheirFraming(t *testing.T) {
 }
 
 func TestOnlyTheRightAnswerPasses(t *testing.T) {
-	c := newCall("127.0.0.1:1", sessions, "s", 7, false)
+	c := newCall("127.0.0.1:1", "", sessions, "s", 7, false)
 	c.advance()
 	good := `{"jsonrpc":"2.0","id":1000001,"result":{"content":[{"type":"text","text":"1000008"}]}}`
 	for name, tc := range map[string]struct {
@@ -91,7 +91,7 @@ func TestOnlyTheRightAnswerPasses(t *testing.T) {
 
 func TestEveryRequestDiffersFromTheLast(t *testing.T) {
 	for _, e := range []era{sessions, stateless} {
-		c := newCall("127.0.0.1:1", e, "s", 7, false)
+		c := newCall("127.0.0.1:1", "", e, "s", 7, false)
 		length := len(c.request)
 		for range 3 {
 			before := string(c.request)

@@ -42,6 +42,7 @@ type Footprint struct {
 // A Report is the answer to an order.
 type Report struct {
 	Addr      string     `json:",omitempty"`
+	Token     string     `json:",omitempty"` // that requests must carry
 	Usage     *Usage     `json:",omitempty"`
 	Footprint *Footprint `json:",omitempty"`
 	Error     string     `json:",omitempty"`
@@ -50,28 +51,38 @@ type Report struct {
 // Main parses the flags, which the caller has defined, serves the handler and exits
 // the process.
 func Main(handler func() http.Handler) {
+	MainSignedIn(func() (http.Handler, string, error) { return handler(), "", nil })
+}
+
+// MainSignedIn is Main for a server that wants a bearer token, which the function returns
+// with the handler.
+func MainSignedIn(handler func() (http.Handler, string, error)) {
 	flag.Parse()
 	// Nothing is worth a line while measuring but what went wrong.
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	if err := serve(handler()); err != nil {
+	h, token, err := handler()
+	if err == nil {
+		err = serve(h, token)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func serve(handler http.Handler) error {
+func serve(handler http.Handler, token string) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	srv := &http.Server{Handler: handler}
 	go func() { _ = srv.Serve(l) }()
-	return obey(os.Stdin, os.Stdout, l.Addr().String())
+	return obey(os.Stdin, os.Stdout, Report{Addr: l.Addr().String(), Token: token})
 }
 
-func obey(in io.Reader, out io.Writer, addr string) error {
+func obey(in io.Reader, out io.Writer, hello Report) error {
 	answers := json.NewEncoder(out)
-	if err := answers.Encode(Report{Addr: addr}); err != nil {
+	if err := answers.Encode(hello); err != nil {
 		return err
 	}
 	orders := bufio.NewScanner(in)
