@@ -23,6 +23,12 @@ type Login interface {
 	Finish(r *http.Request, a *Attempt) (*Person, error)
 }
 
+// A Checker is a [Login] that can say what it lacks when the program starts, instead of to
+// the first person who wants to sign in.
+type Checker interface {
+	Check() error
+}
+
 // An Attempt is one sign-in that is under way.
 type Attempt struct {
 	// Issuer is the URL of the provider.

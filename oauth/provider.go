@@ -257,6 +257,11 @@ func (s *Server) setIssuer() error {
 	if p.Login == nil {
 		return errors.New("a Provider needs a Login (login.Dev is one for trials)")
 	}
+	if c, ok := p.Login.(Checker); ok {
+		if err := c.Check(); err != nil {
+			return err
+		}
+	}
 	u, err := url.Parse(p.Issuer)
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":

@@ -95,6 +95,14 @@ func (l *login) at(a *oauth.Attempt) *oauth2.Config {
 	return &c
 }
 
+// Check implements oauth.Checker.
+func (l *login) Check() error {
+	if l.config.ClientID == "" || l.config.ClientSecret == "" {
+		return errors.New("the GitHub login needs the client id and the secret of an OAuth app (GitHub: Settings, Developer settings)")
+	}
+	return nil
+}
+
 // Start implements oauth.Login.
 func (l *login) Start(w http.ResponseWriter, r *http.Request, a *oauth.Attempt) error {
 	http.Redirect(w, r, l.at(a).AuthCodeURL(a.State, oauth2.S256ChallengeOption(a.Secret)), http.StatusSeeOther)

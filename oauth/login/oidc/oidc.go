@@ -98,6 +98,14 @@ func (a *Answer) Claims(ctx context.Context, v any) error {
 	return nil
 }
 
+// Check implements oauth.Checker.
+func (l *Login) Check() error {
+	if l.Issuer == "" || l.ClientID == "" {
+		return errors.New("the OpenID Connect login needs an Issuer, and the ClientID that it gave")
+	}
+	return nil
+}
+
 // Start implements oauth.Login.
 func (l *Login) Start(w http.ResponseWriter, r *http.Request, a *oauth.Attempt) error {
 	config, _, err := l.config(r.Context(), a)
