@@ -126,7 +126,7 @@ func (s *Server) newTrusted(given TrustedIssuer) (*trusted, error) {
 	case given.Keys != "":
 		var err error
 		if t.fixed, err = parseKeySet([]byte(given.Keys)); err != nil || len(t.fixed.Keys) == 0 {
-			return nil, errors.New("Keys is not a set of public keys (RFC 7517 §5)")
+			return nil, errors.New("its Keys are not a set of public keys (RFC 7517 §5)")
 		}
 	}
 	for _, id := range given.Clients {

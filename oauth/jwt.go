@@ -121,9 +121,9 @@ func (s *Server) newSignedTokens(ctx context.Context, o JWT) (*signedTokens, err
 	}
 	switch {
 	case !slices.Contains(jwtAlgs, f.alg):
-		return nil, fmt.Errorf("Alg %q: want %s", f.alg, strings.Join(jwtAlgs, ", "))
+		return nil, fmt.Errorf("the algorithm %q: want %s", f.alg, strings.Join(jwtAlgs, ", "))
 	case f.ttl < time.Minute || f.ttl > s.provider.AccessTTL:
-		return nil, fmt.Errorf("TTL is %v: want a minute to AccessTTL (%v)", f.ttl, s.provider.AccessTTL)
+		return nil, fmt.Errorf("the TTL is %v: want a minute to AccessTTL (%v)", f.ttl, s.provider.AccessTTL)
 	}
 	for id, key := range s.provider.Keys.keys {
 		private, err := s.signingKey(ctx, key, f.alg, key == s.provider.Keys.active)

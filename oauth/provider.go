@@ -205,7 +205,6 @@ type Server struct {
 	sweeper        *sweeper
 	pages          *pages
 	log            *slog.Logger
-	next           http.Handler
 	routes         map[string]http.HandlerFunc
 }
 

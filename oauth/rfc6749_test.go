@@ -35,7 +35,7 @@ func TestRFC6749(t *testing.T) {
 	}
 	holds(t, "RFC 6749", nil, []rule{
 		{"2.2", "client identifiers are unique, and no secret", func(w *world) {
-			if w.registers() == w.registers() {
+			if one, other := w.registers(), w.registers(); one == other {
 				w.Error("two clients have the same")
 			}
 		}},
