@@ -6,6 +6,9 @@ import (
 	"net/http/httptest"
 
 	"github.com/causeway-mcp/causeway"
+	"github.com/causeway-mcp/causeway/oauth"
+	"github.com/causeway-mcp/causeway/oauth/login"
+	"github.com/causeway-mcp/causeway/oauth/login/github"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -95,4 +98,66 @@ func ExampleTextf() {
 	res := causeway.Textf("%d of %d", 3, 4)
 	fmt.Println(res.Content[0].(*mcp.TextContent).Text)
 	// Output: 3 of 4
+}
+
+// People sign in, and a tool needs more than that. A program has a login of
+// oauth/login/github or oauth/login/oidc in the place of login.Dev, and ends with
+// app.Main().
+func ExampleRequireScopes() {
+	s := mcp.NewServer(&mcp.Implementation{Name: "Mail", Version: "1.0.0"}, nil)
+	for name, text := range map[string]string{"bookings": "a hotel in Lisbon", "search_mail": "everything"} {
+		causeway.AddTool(s, &mcp.Tool{Name: name}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+			return causeway.Text(text), nil, nil
+		})
+	}
+	causeway.RequireScopes(s, "search_mail", "mail")
+
+	app := &causeway.App{SignIn: &oauth.Provider{
+		Issuer: "http://127.0.0.1:8787", Login: login.Dev(),
+		Resources: []oauth.Resource{{
+			Path: "/mcp", Require: []string{"travel"},
+			Scopes: []oauth.Scope{
+				{Name: "travel", Words: "read your bookings"},
+				{Name: "mail", Words: "read all your mail", Includes: []string{"travel"}},
+			},
+		}},
+	}}
+	app.Mount("/mcp", causeway.Server(s))
+	handler := app.Handler()
+	defer app.Shutdown(context.Background())
+
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest("POST", "http://127.0.0.1:8787/mcp", nil))
+	fmt.Println(w.Code, w.Header().Get("WWW-Authenticate"))
+	// Output: 401 Bearer resource_metadata="http://127.0.0.1:8787/.well-known/oauth-protected-resource/mcp", scope="travel"
+}
+
+// A tool that exists for some people only.
+func ExampleVisibleIf() {
+	s := mcp.NewServer(&mcp.Implementation{Name: "Images", Version: "1.0.0"}, nil)
+	causeway.AddTool(s, &mcp.Tool{Name: "generateImage"}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+		return causeway.Text("an image"), nil, nil
+	})
+	allowed := map[string]bool{"octocat": true}
+	causeway.VisibleIf(s, "generateImage", func(ctx context.Context) bool {
+		return allowed[oauth.Props[github.User](ctx).Login]
+	})
+
+	app := &causeway.App{}
+	app.Mount("/mcp", causeway.Server(s))
+	web := httptest.NewServer(app.Handler())
+	defer web.Close()
+	defer app.Shutdown(context.Background())
+
+	ctx := context.Background()
+	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1.0.0"}, nil)
+	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: web.URL + "/mcp"}, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer session.Close()
+	_, err = session.CallTool(ctx, &mcp.CallToolParams{Name: "generateImage"})
+	fmt.Println(err) // nobody is signed in
+	// Output: calling "tools/call": unknown tool "generateImage"
 }
