@@ -78,7 +78,7 @@ type subject struct {
 
 // prepare builds ours and finds theirs.
 func prepare(dir string) ([]subject, error) {
-	causeway := filepath.Join(dir, "causeway")
+	causeway := filepath.Join(dir, "bin", "causeway")
 	build := exec.Command("go", "build", "-C", "..", "-trimpath", "-ldflags=-s -w", "-o", causeway, "./cmd/causeway")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building causeway: %w\n%s", err, out)
