@@ -210,11 +210,11 @@ func (h *Handler) originAllowed(w http.ResponseWriter, r *http.Request) bool {
 	hd := w.Header()
 	hd.Set("Access-Control-Allow-Origin", origins[0])
 	hd.Add("Vary", "Origin")
-	hd.Set("Access-Control-Expose-Headers", "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate")
+	hd.Set("Access-Control-Expose-Headers", "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, DPoP-Nonce")
 	if r.Method == http.MethodOptions {
 		hd.Set("Access-Control-Allow-Methods", "GET, POST, DELETE")
 		hd.Set("Access-Control-Max-Age", "600")
-		allow := "Authorization, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Last-Event-ID"
+		allow := "Authorization, DPoP, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Last-Event-ID"
 		for _, name := range strings.Split(r.Header.Get("Access-Control-Request-Headers"), ",") {
 			if name = strings.TrimSpace(name); len(name) > 10 && strings.EqualFold(name[:10], "mcp-param-") && isToken(name) {
 				allow += ", " + name
