@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/causeway-mcp/causeway/bench/internal/add"
@@ -67,6 +68,7 @@ func benchmarkCalls(b *testing.B, h http.Handler, header string) {
 	request := []byte(fmt.Sprintf("POST /mcp HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMcp-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: %s\r\n%sContent-Length: %d\r\n\r\n%s", addr, add.Name, header, len(body), body))
 	r := bufio.NewReader(c)
 	buffer := make([]byte, 4096)
+	before := cpu(b)
 	for b.Loop() {
 		if _, err := c.Write(request); err != nil {
 			b.Fatal(err)
@@ -86,4 +88,15 @@ func benchmarkCalls(b *testing.B, h http.Handler, header string) {
 			b.Fatalf("%d %s", resp.StatusCode, buffer[:n])
 		}
 	}
+	b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
+}
+
+// cpu is what this process, client and server, has used: on a busy machine it says more
+// than the clock.
+func cpu(b *testing.B) int64 {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return used.Utime.Nano() + used.Stime.Nano()
 }
