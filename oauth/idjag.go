@@ -191,9 +191,15 @@ func (s *Server) grantAsserted(r *http.Request, c *client, f form, bound string)
 		s.log.WarnContext(r.Context(), "oauth: identity assertion refused", "client", c.ID, "err", err)
 		return nil, errBadIdentity()
 	}
-	return s.grants.createDirect(r.Context(), grant{
+	made := grant{
 		Kind: kindAsserted, Client: c.ID, ClientName: c.Name, User: person.ID, UserName: person.Name, Resource: res.id, Scopes: scopes,
-	}, person.Props, bound, time.Time{})
+	}
+	answer, err := s.grants.createDirect(r.Context(), made, person.Props, bound, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	s.tellGranted(r.Context(), &made)
+	return answer, nil
 }
 
 // identityClaims are those of an assertion (ID-JAG §3.1).

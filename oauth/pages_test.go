@@ -250,3 +250,18 @@ func TestTheFirstDefaultIsTheResourceOfClientsThatNameNone(t *testing.T) {
 		t.Errorf("the token %s is not for the default alone", a.body)
 	}
 }
+
+// Somebody whose employer's word is enough goes on where they were, too: what was hidden
+// for their client would else be erased in use.
+func TestWhatIsKeptIsToldOfAssertedGrants(t *testing.T) {
+	k := &kept{}
+	w := newWorld(t, func(p *Provider) { extended(p); p.Holdings = k })
+	w.asserted("desk", w.identity()).good(w)
+	if want := []string{"granted " + testIdP + "#42 desk " + w.url("/mcp") + " " + w.srv.URL}; !slices.Equal(k.told, want) {
+		t.Errorf("told %q, want %q", k.told, want)
+	}
+	w.asserted("desk", "nonsense").wantError(w, 400, "invalid_grant")
+	if len(k.told) != 1 {
+		t.Errorf("told of what was refused: %q", k.told)
+	}
+}
