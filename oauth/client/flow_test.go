@@ -147,6 +147,90 @@ func TestAScopeThatIsNeverGrantedIsNotAskedForAgain(t *testing.T) {
 	w.wantCounts(map[string]int{"browser": 2})
 }
 
+func TestAScopeThatWasNotEnoughIsRememberedOverARenewal(t *testing.T) {
+	w := newWorld(t)
+	w.handle["mcp /mcp"] = func(rw http.ResponseWriter, r *http.Request) {
+		w.mu.Lock()
+		_, live := w.access[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
+		w.mu.Unlock()
+		if !live {
+			w.serveMCP(rw, r)
+			return
+		}
+		rw.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="write"`)
+		rw.WriteHeader(http.StatusForbidden)
+	}
+	c := w.client(Options{})
+	for range 3 {
+		if status, _, err := w.call(c, "erase"); err != nil || status != http.StatusForbidden {
+			t.Fatalf("status %d (%v), want the server's 403", status, err)
+		}
+		w.endAccess()
+	}
+	w.wantCounts(map[string]int{"browser": 2, "grant refresh_token": 2})
+}
+
+func TestASignInAgainAsksForWhatWasAskedFor(t *testing.T) {
+	w := newWorld(t)
+	w.challenge = `, scope="read"`
+	w.needs["erase"] = "write"
+	c := w.client(Options{})
+	w.mustCall(c, "erase")
+	w.endAccess()
+	w.mu.Lock()
+	clear(w.refresh)
+	w.handle["as /token"] = func(rw http.ResponseWriter, r *http.Request) {
+		if r.FormValue("grant_type") == "refresh_token" {
+			rw.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		w.serveToken(rw, r)
+	}
+	w.mu.Unlock()
+	if err := c.Login(t.Context(), w.server()); err != nil {
+		t.Fatal(err)
+	}
+	if got := scopesOf(w.auths[len(w.auths)-1].Get("scope")); !covers(got, []string{"read", "write"}) {
+		t.Errorf("it asks for %q", got)
+	}
+}
+
+func TestTwoLoginsHearOfOneRefusal(t *testing.T) {
+	w := newWorld(t)
+	w.deny = "access_denied"
+	store := Memory()
+	opened, release := make(chan struct{}), make(chan struct{})
+	first := w.client(Options{Store: store, Open: func(ctx context.Context, address string) error {
+		close(opened)
+		<-release
+		return w.browse(ctx, address)
+	}})
+	results := make(chan error, 2)
+	go func() { results <- first.Login(t.Context(), w.server()) }()
+	<-opened
+	second := w.client(Options{Store: store, Open: func(context.Context, string) error { t.Error("the person was asked again"); return nil }})
+	waiting := w.count("mcp /mcp")
+	go func() { results <- second.Login(t.Context(), w.server()) }()
+	for w.count("mcp /mcp") == waiting { // it has begun
+		time.Sleep(time.Millisecond)
+	}
+	waitFor(t, "the second to wait", func() bool {
+		s, err := second.session(w.server())
+		if err != nil {
+			return false
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.flight != nil
+	})
+	close(release)
+	for range 2 {
+		if err := <-results; err == nil || !strings.Contains(err.Error(), "access_denied") {
+			t.Errorf("a login ended with %v", err)
+		}
+	}
+}
+
 func TestAFreshTokenThatIsRefusedEndsThere(t *testing.T) {
 	w := newWorld(t)
 	w.handle["mcp /mcp"] = func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusUnauthorized) }

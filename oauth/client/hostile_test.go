@@ -117,6 +117,12 @@ func TestAHostileServer(t *testing.T) {
 		{name: "server metadata is for another issuer", hostile: func(w *world) { w.metadata = set("issuer", "https://honest.example") }, want: ErrMismatch},
 		{name: "server metadata has another spelling of the issuer", hostile: func(w *world) { w.metadata = set("issuer", w.as.URL+"/") }, want: ErrMismatch},
 		{name: "server metadata is endless", hostile: func(w *world) { w.handle[metadataPath] = endless }, want: ErrBadAnswer},
+		{name: "server metadata is too long by spaces", hostile: func(w *world) {
+			w.handle[metadataPath] = func(rw http.ResponseWriter, r *http.Request) {
+				w.serveMetadata(rw, r)
+				io.WriteString(rw, strings.Repeat(" ", defaultMaxResponse))
+			}
+		}, want: ErrBadAnswer},
 		{name: "server metadata has numbers for endpoints", hostile: func(w *world) { w.metadata = set("token_endpoint", 7) }, want: ErrBadAnswer},
 		{name: "server metadata has no token endpoint", hostile: func(w *world) { w.metadata = set("token_endpoint", nil) }, want: ErrBadAnswer},
 		{name: "server metadata redirects to another origin", hostile: func(w *world) { w.handle[metadataPath] = redirect(victim.URL + "/admin") }, want: ErrForbiddenAddress},
@@ -385,6 +391,25 @@ func TestAPublicServerLeadsToPublicAddressesOnly(t *testing.T) {
 				t.Errorf("the error is %v, want ErrForbiddenAddress", err)
 			}
 		})
+	}
+}
+
+// Behind a proxy, which resolves names, at least an address that says what it is is refused.
+func TestAProxyIsNoWayToThisMachine(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("the proxy was asked for %s", r.Host) }))
+	defer proxy.Close()
+	through, _ := url.Parse(proxy.URL)
+	server, _ := url.Parse("https://8.8.8.8/mcp")
+	f := newFetcher(Policy{RequestTimeout: 2 * time.Second}, server, nil)
+	f.proxy = func(*http.Request) (*url.URL, error) { return through, nil }
+	for _, target := range []string{"https://127.0.0.1/", "https://localhost/", "https://10.0.0.1/", "https://[::1]/", "https://169.254.169.254/"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.do(r); !errors.Is(err, ErrForbiddenAddress) {
+			t.Errorf("%s: %v", target, err)
+		}
 	}
 }
 

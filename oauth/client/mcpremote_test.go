@@ -93,6 +93,15 @@ func TestWhatMCPRemoteKeptForOthersIsLeft(t *testing.T) {
 	w.wantCounts(map[string]int{"browser": 1})
 }
 
+// A refresh token is of use only to the client that it was given to.
+func TestARefreshTokenWithoutItsClientIsNotSent(t *testing.T) {
+	w := newWorld(t)
+	w.refresh["r"] = ""
+	folder := remote(t, "v1", w.server(), map[string]any{"access_token": "gone", "token_type": "Bearer", "refresh_token": "r", "expires_in": 60}, nil)
+	w.mustCall(w.client(Options{ImportFrom: folder}), "x")
+	w.wantCounts(map[string]int{"browser": 1, "grant refresh_token": 0})
+}
+
 func TestABrokenFileOfMCPRemoteIsNoReasonToFail(t *testing.T) {
 	w := newWorld(t)
 	folder := remote(t, "v1", w.server(), map[string]any{"access_token": 7}, nil)
