@@ -235,7 +235,19 @@ func (a *App) resume() error {
 			return fmt.Errorf("%s: taking up what was left: %w", m.path, err)
 		}
 	}
-	return a.storage.objects.Start(context.Background())
+	if err := a.storage.objects.Start(context.Background()); err != nil {
+		return err
+	}
+	a.storage.background(a.sweepSessions)
+	return nil
+}
+
+// alsoWhenEnded calls what the author of a mount wants to know before what they kept is gone.
+func alsoWhenEnded(theirs, ours func(context.Context, string)) func(context.Context, string) {
+	if theirs == nil {
+		return ours
+	}
+	return func(ctx context.Context, session string) { theirs(ctx, session); ours(ctx, session) }
 }
 
 func (a *App) buildMounts() error {
@@ -250,11 +262,12 @@ func (a *App) buildMounts() error {
 		}
 		o := m.Options
 		if o.Records == nil {
-			o.Records = store.Namespace(a.storage.engine, "mount"+m.path+"|")
+			o.Records = store.Namespace(a.storage.engine, mountPrefix+m.path+"|")
 		}
 		if o.Secret == nil {
 			o.Secret = a.storage.secret
 		}
+		o.SessionEnded = alsoWhenEnded(o.SessionEnded, a.storage.sessionEnded)
 		if o.Logger == nil {
 			o.Logger = a.logger()
 		}

@@ -247,19 +247,11 @@ func (h *holdings) Revoked(ctx context.Context, user string, a oauth.Allowed) er
 			errs = append(errs, err)
 		}
 	}
-	sessions, err := h.sessions(ctx, user)
-	errs = append(errs, err)
-	sessions = slices.DeleteFunc(sessions, func(s heldSession) bool { return s.Client != a.Client || !h.at(a.Resource, s.path) })
 	for _, kind := range h.st.personal {
 		if kind.scope == PerUser {
 			continue // the person's own, whatever the client
 		}
-		keep(kind, h.grantID(user, a))
-		for _, s := range sessions {
-			if kind.scope == PerSession {
-				keep(kind, h.st.name("s", s.session))
-			}
-		}
+		keep(kind, h.grantID(user, a)) // those of its sessions are erased with the sessions
 	}
 	for _, m := range h.app.mounts {
 		if h.at(a.Resource, m.path) {

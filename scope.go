@@ -24,7 +24,9 @@ const (
 	// PerSession: one object for each session. In 2026-07-28, which has no sessions,
 	// it is one for each grant of a signed-in user, and for others one for each
 	// handle: each tool takes an optional argument "handle", and the first result
-	// names a new one to go on with. (Resources take it as "?handle=".)
+	// names a new one to go on with. (Resources take it as "?handle=".) The object of a
+	// session is erased when the session ends, by its client's DELETE, by its user or by
+	// expiring; that of a connection (WebSocket, HTTP+SSE) with the connection.
 	PerSession Scope = iota
 
 	// PerUser: one object for each signed-in user, whatever client they use. For
@@ -68,7 +70,7 @@ func (st *storage) objectID(ctx context.Context, scope Scope) string {
 	case caller.User != "" && (scope == PerGrant || caller.SessionID == ""):
 		return st.name("g", grantOf(ctx)...)
 	default:
-		return st.name("s", caller.SessionID)
+		return st.sessionObject(caller)
 	}
 }
 

@@ -29,6 +29,8 @@ type storage struct {
 	objects *object.Host
 	secret  []byte
 	macs    sync.Pool // of HMACs under secret
+	run     string    // names this process
+	stops   []func()  // end what runs in the background
 	dir     string    // the data directory, "" for none
 	log     *slog.Logger
 
@@ -42,6 +44,7 @@ type storageKey struct{}
 const (
 	storeMemory = "memory"
 	storeFile   = "file:"
+	mountPrefix = "mount" // of the records of a mount; its path follows
 	secretFile  = "secret.key"
 	// secretRecord says which secret the directory's contents are signed with.
 	secretRecord = "causeway/secret"
@@ -49,7 +52,7 @@ const (
 
 // openStorage opens what the settings name.
 func openStorage(a *App) (_ *storage, err error) {
-	st := &storage{engine: a.Engine, log: a.logger()}
+	st := &storage{engine: a.Engine, log: a.logger(), run: rand.Text()[:8]}
 	dir, err := a.dataDir()
 	if err != nil {
 		return nil, settingsError{err}
@@ -198,8 +201,19 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// background runs fn until the storage closes.
+func (st *storage) background(fn func(context.Context)) {
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); fn(ctx) }()
+	st.stops = append(st.stops, func() { stop(); <-done })
+}
+
 func (st *storage) close(ctx context.Context) error {
 	var errs []error
+	for _, stop := range st.stops {
+		stop()
+	}
 	if st.objects != nil {
 		errs = append(errs, st.objects.Close(ctx))
 	}

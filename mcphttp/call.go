@@ -204,6 +204,7 @@ func (c *call) run(build func() (mcp.Request, error)) {
 		c.reply.respond(c, jsonrpc.AppendResult(make([]byte, 0, len(body)+64), c.id, body), 200)
 		return
 	}
+	c.dropTask()
 	werr := c.wireErrorOf(err)
 	c.settleRound(nil, werr)
 	status := statusOf(werr, c.modern)
@@ -386,7 +387,9 @@ func again(req mcp.Request, answers mcp.InputResponseMap, state string) (mcp.Req
 
 // build decodes the call's params into the request that the SDK's chain takes.
 func (c *call) build(m method, params []byte, p *jsonrpc.Params) (mcp.Request, error) {
-	c.params = params
+	if c.method == methodCallTool && c.modern && c.host.tasks.some.Load() {
+		c.params = params
+	}
 	if c.method != methodCallTool && m.request == nil {
 		return nil, wireError(jsonrpc.CodeMethodNotFound, "method not found: %q", c.method)
 	}

@@ -12,6 +12,9 @@ type Caller struct {
 	User string
 	// SessionID is the session the request belongs to, "" in 2026-07-28.
 	SessionID string
+	// Connected tells that the session is a connection (WebSocket, HTTP+SSE), with
+	// which it ends.
+	Connected bool
 	// Modern tells a request of 2026-07-28 or later, which has no session.
 	Modern bool
 	// CallID names the request. In 2026-07-28 it stays the same over the rounds of
@@ -29,7 +32,7 @@ func CallerOf(ctx context.Context) (Caller, bool) {
 	}
 	out := Caller{User: c.user, Modern: c.modern, CallID: c.name()}
 	if c.session != nil {
-		out.SessionID = c.session.id
+		out.SessionID, out.Connected = c.session.id, c.session.transient
 	}
 	return out, true
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
+	"strings"
 	"time"
 
 	"github.com/causeway-mcp/causeway/store"
@@ -82,7 +84,26 @@ func (h *Handler) EndSession(ctx context.Context, user, id string) error {
 	}
 	h.census.removed(id)
 	h.dropEvents(ctx, id)
+	h.sessionEnded(ctx, id)
 	return nil
+}
+
+// SessionIDs yields the ids of all sessions that are kept, of every user and server, in
+// every process that shares the records. Connections (WebSocket, HTTP+SSE) are not
+// among them.
+func (h *Handler) SessionIDs(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for r, err := range h.opts.Records.List(ctx, sessionPrefix) {
+			if err != nil {
+				yield("", fmt.Errorf("listing sessions: %w", err))
+				return
+			}
+			digest, random, _ := strings.Cut(r.Key[len(sessionPrefix):], "/")
+			if !yield(digest+"-"+random, nil) {
+				return
+			}
+		}
+	}
 }
 
 // EndClient ends all that a client has open for the user: sessions, in every process that

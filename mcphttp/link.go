@@ -98,6 +98,7 @@ func (l *link) close() {
 	l.mu.Unlock()
 	if s != nil {
 		s.end()
+		l.h.sessionEnded(l.ctx, s.id)
 	}
 }
 
@@ -223,6 +224,7 @@ func (l *link) initialize(msg *jsonrpc.Message, reply *linkReply) {
 	// close cancels before it looks for the session, so that one of us ends it.
 	if s != nil && l.ctx.Err() != nil {
 		s.end()
+		l.h.sessionEnded(l.ctx, s.id)
 	}
 }
 

@@ -1,6 +1,7 @@
 package mcphttp
 
 import (
+	"context"
 	"crypto/rand"
 	"log/slog"
 	"time"
@@ -63,6 +64,13 @@ type Options struct {
 	// one per handler: rounds that were open when the process ended then start
 	// over.
 	Secret []byte
+
+	// SessionEnded, if not nil, is called when a session is over for good, with what
+	// Caller.SessionID says of it: its client or its user ended it, its connection is
+	// gone (WebSocket, HTTP+SSE), or it is found to have expired. It may be called more
+	// than once, and is not if the process dies first: [Handler.SessionIDs] tells what
+	// is left. A DELETE is answered when it returns.
+	SessionEnded func(ctx context.Context, id string)
 
 	// SessionTTL is how long a session outlives its last use. Default 30 days.
 	SessionTTL time.Duration

@@ -189,7 +189,8 @@ func (h *Handler) openSession(ctx context.Context, host *host, id, user string) 
 	r, _, err := h.opts.Records.GetCached(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
 		if s := host.sessions.get(id); s != nil && !s.transient {
-			s.end() // ended elsewhere
+			s.end() // ended elsewhere, or expired
+			h.sessionEnded(ctx, id)
 		}
 		return nil, errNoSession
 	}
@@ -409,7 +410,18 @@ func (s *session) delete(ctx context.Context) error {
 	s.h.census.removed(s.id)
 	s.end()
 	s.h.dropEvents(ctx, s.id)
+	s.h.sessionEnded(ctx, s.id)
 	return nil
+}
+
+// sessionEnded tells whoever keeps something for sessions.
+func (h *Handler) sessionEnded(ctx context.Context, id string) {
+	if h.opts.SessionEnded == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	h.opts.SessionEnded(ctx, id)
 }
 
 // dropEvents removes what was kept for a session's replay. What is missed here
@@ -587,6 +599,7 @@ func (h *Handler) sweepOnce(hs *host) bool {
 		case s.sleep():
 		case h.isGone(s):
 			s.end()
+			h.sessionEnded(context.Background(), s.id)
 		default:
 			left++
 		}

@@ -251,6 +251,7 @@ func (c *call) startTask() {
 func (c *call) dropTask() {
 	if c.created != nil && !c.created.started {
 		c.h.tasks.drop(c.created)
+		c.created = nil
 	}
 }
 
