@@ -83,6 +83,7 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if decision == "deny" {
+		s.log.InfoContext(r.Context(), "oauth: consent refused by the person", "client", t.Request.Client)
 		return &redirectError{request: t.Request, code: "access_denied", description: "the person refused"}
 	}
 	t.Remember, t.Presumed = t.MayRemember && f.get("remember") != "", ""

@@ -46,6 +46,15 @@ type Attempt struct {
 	server *Server
 }
 
+// String keeps the secret out of logs.
+func (Attempt) String() string { return "[a sign-in under way]" }
+
+// GoString keeps it out of %#v.
+func (a Attempt) GoString() string { return a.String() }
+
+// LogValue implements slog.LogValuer.
+func (a Attempt) LogValue() slog.Value { return slog.StringValue(a.String()) }
+
 // A Question is a page that asks for something, in the look of the other pages.
 type Question struct {
 	Title  string

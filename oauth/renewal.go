@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -34,6 +35,15 @@ type Renewal struct {
 	// shortened to a minute.
 	AccessTTL time.Duration
 }
+
+// String keeps props and tokens out of logs.
+func (r Renewal) String() string { return "[a renewal of grant " + r.Grant + "]" }
+
+// GoString keeps them out of %#v.
+func (r Renewal) GoString() string { return r.String() }
+
+// LogValue implements slog.LogValuer.
+func (r Renewal) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 // renewed is what a renewal changes of a grant.
 type renewed struct {

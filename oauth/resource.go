@@ -375,6 +375,15 @@ type Validation struct {
 	Actors []string
 }
 
+// String keeps the props out of logs.
+func (v Validation) String() string { return "[a validation of grant " + v.Grant + "]" }
+
+// GoString keeps them out of %#v.
+func (v Validation) GoString() string { return v.String() }
+
+// LogValue implements slog.LogValuer.
+func (v Validation) LogValue() slog.Value { return slog.StringValue(v.String()) }
+
 // Validate implements [Validator] for resource servers elsewhere.
 func (s *Server) Validate(ctx context.Context, resourceID, accessToken string) (*Validation, error) {
 	res := s.resourceByID(resourceID)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -59,6 +60,9 @@ func (*upstream) String() string { return "[tokens of the login]" }
 
 // GoString keeps tokens out of %#v.
 func (u *upstream) GoString() string { return u.String() }
+
+// LogValue implements slog.LogValuer.
+func (u *upstream) LogValue() slog.Value { return slog.StringValue(u.String()) }
 
 func encodeUpstream(t *oauth2.Token) ([]byte, error) {
 	if t == nil {
