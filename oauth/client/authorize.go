@@ -51,7 +51,9 @@ func (s *session) signIn(ctx context.Context, n need, record *serverRecord, foun
 	}
 	switch {
 	case err == nil:
-		err = s.store(ctx, g, record.prompts, got)
+		storing, done := s.finishing(ctx)
+		err = s.store(storing, g, record.prompts, got)
+		done()
 	case g.prompted && ctx.Err() == nil:
 		record.server, record.failure = s.server.String(), failure{at: s.c.now(), text: err.Error()}
 		err = errors.Join(err, s.c.saveServer(ctx, s.name, record))
@@ -183,6 +185,8 @@ func (g *granting) withBrowser(ctx context.Context) (*tokenAnswer, error) {
 		"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {verifier},
 		"redirect_uri": {g.callback.redirect.String()},
 	}
+	ctx, done := s.finishing(ctx)
+	defer done()
 	answer, err := s.send(ctx, g.tokenRequest(s.withResource(form, g.resource)))
 	if isCode(err, "invalid_client") && g.client.dynamic {
 		// The server lost the registration: the next sign-in makes a new one.

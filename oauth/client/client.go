@@ -26,6 +26,8 @@ type Client struct {
 	close context.CancelCauseFunc
 
 	mu       sync.Mutex
+	closed   bool
+	flights  sync.WaitGroup
 	sessions map[string]*session
 	waiting  map[string]*callback // sign-ins that wait for a browser, by state
 }
@@ -53,11 +55,37 @@ func New(options Options) (*Client, error) {
 	return c, nil
 }
 
-// Close ends what is under way: a sign-in that waits for a person, a renewal. Requests that
-// wait for it fail with ErrClosed. Tokens stay where they are.
+// Close ends sign-ins that wait for a person, and waits, for at most 5 seconds, until a renewal or an
+// exchange that is under way has stored what it got: a server that has renewed a token does
+// not take the old one any more. Requests that wait fail with ErrClosed. Tokens stay where
+// they are.
 func (c *Client) Close() error {
+	const patience = 5 * time.Second
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	c.close(ErrClosed)
-	return nil
+	landed := make(chan struct{})
+	go func() {
+		c.flights.Wait()
+		close(landed)
+	}()
+	select {
+	case <-landed:
+		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("%w while tokens were under way", ErrClosed)
+	}
+}
+
+// takeOff counts a flight, unless the Client is closed.
+func (c *Client) takeOff() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.flights.Add(1)
+	}
+	return !c.closed
 }
 
 // Transport returns a http.RoundTripper for requests to the MCP server at serverURL. A nil base

@@ -550,11 +550,17 @@ func TestASecretInTheServersURLIsNotSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.handle[resourcePath] = http.NotFound // what the server publishes of itself is its own affair
+	w.handle["mcp /authorize"], w.handle["mcp /token"], w.handle["mcp /register"] = w.serveAuthorize, w.handle["as /token"], w.serveRegister
+	w.callback = inQuery("iss", "")
 	r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, w.server()+"?api_key=planted", nil)
 	_, err = transport.RoundTrip(r)
 	c.Close()
 	if err == nil || strings.Contains(err.Error()+log.String(), "planted") {
 		t.Errorf("error %v, log %s", err, log.String())
+	}
+	if len(w.auths) == 0 {
+		t.Error("nobody was asked")
 	}
 	for _, request := range w.auths {
 		if strings.Contains(request.Encode(), "planted") {
@@ -642,6 +648,46 @@ func TestCloseEndsASignIn(t *testing.T) {
 	c.Close()
 	if err := <-done; !errors.Is(err, ErrClosed) {
 		t.Errorf("the login ended with %v", err)
+	}
+}
+
+func TestCloseLetsARenewalLand(t *testing.T) {
+	w := newWorld(t)
+	store := Memory()
+	first := w.client(Options{Store: store})
+	w.mustCall(first, "x")
+	w.endAccess()
+	rotated, release := make(chan struct{}), make(chan struct{})
+	w.mu.Lock()
+	w.handle["as /token"] = func(rw http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		close(rotated)
+		<-release
+		w.serveToken(rw, r)
+	}
+	w.mu.Unlock()
+	go func() { _, _, _ = w.call(first, "y") }()
+	<-rotated
+	closed := make(chan error, 1)
+	go func() { closed <- first.Close() }()
+	<-first.ctx.Done()
+	close(release)
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Lock()
+	delete(w.handle, "as /token")
+	w.mu.Unlock()
+	w.mustCall(w.client(Options{Store: store}), "z")
+	w.wantCounts(map[string]int{"browser": 1, "as /token": 2})
+}
+
+func TestAClosedClientSaysSo(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(Options{})
+	c.Close()
+	if _, _, err := w.call(c, "x"); !errors.Is(err, ErrClosed) {
+		t.Errorf("the error is %v", err)
 	}
 }
 

@@ -205,8 +205,14 @@ type flight struct {
 // start begins a flight. The session is locked.
 func (s *session) start(n need) *flight {
 	f := &flight{done: make(chan struct{}), need: n}
+	if !s.c.takeOff() {
+		f.err = ErrClosed
+		close(f.done)
+		return f
+	}
 	s.flight = f
 	go func() {
+		defer s.c.flights.Done()
 		got, err := s.get(s.c.ctx, n)
 		if err != nil {
 			if cause := context.Cause(s.c.ctx); cause != nil {

@@ -152,8 +152,19 @@ func (s *session) tokensOf(a *tokenAnswer, asked []string, dpop *ecdsa.PrivateKe
 	return t, nil
 }
 
+// finishing is a context for what must not stop in the middle: between the server's yes and our
+// writing it down. It ends by itself.
+func (s *session) finishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 2*s.fetch.policy.RequestTimeout)
+}
+
 // renew trades the refresh token of a record for new tokens and stores them. The lock is held.
 func (s *session) renew(ctx context.Context, record *serverRecord) (*tokens, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	ctx, done := s.finishing(ctx)
+	defer done()
 	old := record.tokens
 	if record.token == "" { // taken over from mcp-remote, which does not keep it
 		found, err := s.discover(ctx, nil, record.issuer)
