@@ -106,18 +106,47 @@ type gate struct {
 	origins  []string
 	log      *slog.Logger
 	next     http.Handler
-	checked  http.Handler // next, behind what puts TokenInfo into the context
+	infoKey  any // of auth.TokenInfo in a context
 }
 
-// newGate makes a gate in front of next. Only the SDK can put its TokenInfo into a
-// context, and only after a check of its own; ours is done by then, so its verifier just
-// says what was found.
 func newGate(next http.Handler, log *slog.Logger, origins []string, o *DPoP) *gate {
-	g := &gate{dpop: newDPoP(o), origins: origins, log: log, next: next}
-	g.checked = auth.RequireBearerToken(alreadyChecked, nil)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.next.ServeHTTP(w, r)
-	}))
-	return g
+	return &gate{dpop: newDPoP(o), origins: origins, log: log, next: next, infoKey: tokenInfoKey()}
+}
+
+// tokenInfoKey is the key under which the SDK looks for its TokenInfo. The SDK has no
+// function that puts one there but its own middleware, which would check the header once
+// more, knows no scheme but Bearer, and costs as much as our whole check.
+func tokenInfoKey() any {
+	asked := &keyCatcher{Context: context.Background()}
+	auth.TokenInfoFromContext(asked)
+	return asked.key
+}
+
+type keyCatcher struct {
+	context.Context
+	key any
+}
+
+func (k *keyCatcher) Value(key any) any {
+	k.key = key
+	return nil
+}
+
+// signedInContext is the context of a request with a good token.
+type signedInContext struct {
+	context.Context
+	id *identity
+}
+
+// Value implements context.Context.
+func (c *signedInContext) Value(key any) any {
+	switch key {
+	case identityKey{}:
+		return c.id
+	case c.id.gate.infoKey:
+		return c.id.info
+	}
+	return c.Context.Value(key)
 }
 
 // serve lets a request through to the resource if it has a good token for it. The wire
@@ -148,28 +177,7 @@ func (g *gate) serve(res *resource, w http.ResponseWriter, r *http.Request) {
 	if !g.holds(w, r, id, scheme, text) || g.forbid(w, r, id, res.Require) || g.forbidTools(w, r, id) {
 		return
 	}
-	g.pass(w, r, id)
-}
-
-// pass hands the request on.
-func (g *gate) pass(w http.ResponseWriter, r *http.Request, id *identity) {
-	r = r.WithContext(context.WithValue(r.Context(), identityKey{}, id))
-	if id.bound == "" {
-		g.checked.ServeHTTP(w, r)
-		return
-	}
-	asBearer := r.Clone(r.Context()) // it knows no other scheme
-	asBearer.Header.Set("Authorization", "Bearer bound")
-	auth.RequireBearerToken(alreadyChecked, nil)(http.HandlerFunc(func(w http.ResponseWriter, checked *http.Request) {
-		g.next.ServeHTTP(w, r.WithContext(checked.Context()))
-	})).ServeHTTP(w, asBearer)
-}
-
-func alreadyChecked(ctx context.Context, _ string, _ *http.Request) (*auth.TokenInfo, error) {
-	if id := identityOf(ctx); id != nil {
-		return id.info, nil
-	}
-	return nil, auth.ErrInvalidToken
+	g.next.ServeHTTP(w, r.WithContext(&signedInContext{r.Context(), id}))
 }
 
 const (
@@ -320,11 +328,17 @@ func (s *Server) identify(ctx context.Context, res *resource, text string) (*ide
 func (s *Server) identity(res *resource, v *verified) *identity {
 	extra := maps.Clone(v.extra)
 	extra[ExtraIssuer] = s.issuerExtra
-	return &identity{
-		gate: s.gate, resource: res, props: v.props, bound: v.slot.Bound,
-		info: &auth.TokenInfo{UserID: v.grant.User, Scopes: slices.Clone(v.slot.Scopes), Expiration: v.slot.Expires, Extra: extra},
-		held: &held{grants: s.grants, grant: v.grant.ID, data: v.data, asOf: v.asOf},
+	made := &struct { // in one piece, as it is made so often
+		identity identity
+		info     auth.TokenInfo
+		held     held
+	}{
+		identity{gate: s.gate, resource: res, props: v.props, bound: v.slot.Bound},
+		auth.TokenInfo{UserID: v.grant.User, Scopes: slices.Clone(v.slot.Scopes), Expiration: v.slot.Expires, Extra: extra},
+		held{grants: s.grants, grant: v.grant.ID, data: v.data, asOf: v.asOf},
 	}
+	made.identity.info, made.identity.held = &made.info, &made.held
+	return &made.identity
 }
 
 // extra is what the SDK's TokenInfo says of a token beside its user, scopes and end.
