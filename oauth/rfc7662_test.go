@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -133,4 +134,37 @@ func TestRFC7662(t *testing.T) {
 			}
 		}},
 	})
+}
+
+func TestAnswersOfIntrospectionThatSayTooLittle_RFC7662_4(t *testing.T) {
+	const as, rs = "https://as.example", "https://rs.example/mcp"
+	for answer, want := range map[string]string{
+		`{"active":true,"sub":"u","exp":9999999999,"aud":"https://rs.example/mcp","iss":"https://as.example"}`: "good",
+		`{"active":true,"sub":"u","exp":9999999999,"aud":["https://x.example","https://RS.example:443/mcp/"]}`: "good",
+		`{"active":false,"sub":"u","exp":9999999999,"aud":"https://rs.example/mcp"}`:                           "no",
+		`{"sub":"u","exp":9999999999,"aud":"https://rs.example/mcp"}`:                                          "no",
+		`{}`: "no",
+		`{"active":true,"sub":"u","exp":9999999999,"aud":"https://rs.example/mcp","iss":"https://evil.example"}`: "refused",
+		`{"active":true,"sub":"u","exp":9999999999,"aud":"https://rs.example/other"}`:                            "refused",
+		`{"active":true,"sub":"u","exp":9999999999}`:                                                             "refused",
+		`{"active":true,"exp":9999999999,"aud":"https://rs.example/mcp"}`:                                        "refused",
+		`{"active":true,"sub":"u","aud":"https://rs.example/mcp"}`:                                               "refused",
+		`{"active":"true"}`: "outage",
+		`[]`:                "outage",
+		``:                  "outage",
+	} {
+		v, err := parseIntrospection([]byte(answer), as, rs)
+		got := "no"
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			got = "outage"
+		case err != nil:
+			got = "refused"
+		case v != nil:
+			got = "good"
+		}
+		if got != want || err != nil && v != nil {
+			t.Errorf("%s: %s (%v), want %s", answer, got, err, want)
+		}
+	}
 }
