@@ -3,6 +3,7 @@ package oauth
 import (
 	"crypto/sha256"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,31 @@ func TestRFC9068(t *testing.T) {
 			}
 			if len(names) != 1 {
 				w.Error("a restart made another key")
+			}
+		}},
+		{"2.1", "nodes that start at the same time agree on the key", func(w *world) {
+			keys, records := NewKeys(), store.NewMemory()
+			defer records.Close()
+			texts := make(chan string)
+			for range 4 {
+				go func() {
+					s, err := (&Provider{
+						Issuer: "http://127.0.0.1:1", Login: askName{}, Records: records, Keys: keys, Resources: []Resource{{Path: "/mcp", JWT: &JWT{Alg: "RS256"}}},
+					}).Protect(w.Context(), nil)
+					if err != nil {
+						texts <- err.Error()
+						return
+					}
+					rec := httptest.NewRecorder()
+					s.ServeHTTP(rec, httptest.NewRequest("GET", "/jwks", nil))
+					texts <- rec.Body.String()
+				}()
+			}
+			first := <-texts
+			for range 3 {
+				if other := <-texts; other != first || !strings.Contains(first, `"RSA"`) {
+					w.Errorf("%s and %s", first, other)
+				}
 			}
 		}},
 		{"2.1", "EdDSA works alike", func(w *world) {

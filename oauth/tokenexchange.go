@@ -24,7 +24,9 @@ const (
 // a weaker token to hand on.
 //
 // An exchange never widens: the new token has at most the scopes of the old one, ends
-// no later, and lives in the same grant, so that revoking that ends both.
+// no later, and lives in the same grant, so that revoking that ends both. Each is a write
+// to the store, and counts for Limits.Token: a busy client keeps what it got until that
+// ends.
 type TokenExchange struct {
 	// Client is the client_id of the one that may; it must have a secret or a key.
 	Client string
