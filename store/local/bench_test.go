@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-mcp/causeway/internal/disk"
 	"github.com/causeway-mcp/causeway/store"
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
 )
 
 // diskSyncs measures how often per second the disk makes an overwritten page

@@ -14,8 +14,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/causeway-mcp/causeway/internal/disk"
 	"github.com/causeway-mcp/causeway/store"
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
 )
 
 // A blob is a file of chunks, each with its checksum before it, so that a

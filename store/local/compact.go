@@ -10,8 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/causeway-mcp/causeway/internal/disk"
 	"github.com/causeway-mcp/causeway/store"
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
 )
 
 // A pack holds frames that were copied out of segments, or out of other packs,

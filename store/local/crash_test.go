@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-mcp/causeway/internal/faultdisk"
 	"github.com/causeway-mcp/causeway/store"
-	"github.com/causeway-mcp/causeway/store/local/internal/faultdisk"
 	"github.com/causeway-mcp/causeway/store/storetest"
 )
 

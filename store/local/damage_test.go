@@ -13,9 +13,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/causeway-mcp/causeway/internal/disk"
+	"github.com/causeway-mcp/causeway/internal/faultdisk"
 	"github.com/causeway-mcp/causeway/store"
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
-	"github.com/causeway-mcp/causeway/store/local/internal/faultdisk"
 )
 
 // lived returns a disk on which a store has lived for a while and was killed.

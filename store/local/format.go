@@ -10,8 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/causeway-mcp/causeway/internal/disk"
 	"github.com/causeway-mcp/causeway/store"
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
 )
 
 // ErrFormat: the directory was written by something else or by a newer version.

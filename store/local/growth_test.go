@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-mcp/causeway/internal/faultdisk"
 	"github.com/causeway-mcp/causeway/store"
-	"github.com/causeway-mcp/causeway/store/local/internal/faultdisk"
 )
 
 // eventually waits for what the maintenance goroutine does in its own time.

@@ -10,9 +10,9 @@ import (
 	"math"
 	"os"
 
+	"github.com/causeway-mcp/causeway/internal/disk"
 	"github.com/causeway-mcp/causeway/store"
 	"github.com/causeway-mcp/causeway/store/internal/table"
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
 )
 
 // The file INDEX is what the store has in memory: where everything lies. It is

@@ -20,9 +20,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-mcp/causeway/internal/disk"
 	"github.com/causeway-mcp/causeway/store"
 	"github.com/causeway-mcp/causeway/store/internal/table"
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
 )
 
 // Sync says what an acknowledged write survives.

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/causeway-mcp/causeway/internal/disk"
 	"github.com/causeway-mcp/causeway/store"
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
 	"github.com/causeway-mcp/causeway/store/storetest"
 )
 

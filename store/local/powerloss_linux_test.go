@@ -7,8 +7,8 @@ import (
 	"os"
 	"testing"
 
-	"github.com/causeway-mcp/causeway/store/local/internal/faultdisk"
-	"github.com/causeway-mcp/causeway/store/local/internal/faultmount"
+	"github.com/causeway-mcp/causeway/internal/faultdisk"
+	"github.com/causeway-mcp/causeway/internal/faultmount"
 	"github.com/causeway-mcp/causeway/store/storetest"
 )
 

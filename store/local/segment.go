@@ -7,7 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
+	"github.com/causeway-mcp/causeway/internal/disk"
 )
 
 // A segment is a preallocated file of pages: a header page and then batches,

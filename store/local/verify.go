@@ -7,8 +7,8 @@ import (
 	"io"
 	"slices"
 
+	"github.com/causeway-mcp/causeway/internal/disk"
 	"github.com/causeway-mcp/causeway/store"
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
 )
 
 // Verify reads everything that is stored and compares it with its checksums:

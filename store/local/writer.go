@@ -7,8 +7,8 @@ import (
 	"hash/crc32"
 	"os"
 
+	"github.com/causeway-mcp/causeway/internal/disk"
 	"github.com/causeway-mcp/causeway/store"
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
 )
 
 // A batch is what is written and made durable in one go. Its place is fixed

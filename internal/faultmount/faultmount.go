@@ -17,12 +17,11 @@ import (
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
-	"github.com/causeway-mcp/causeway/store/local/internal/faultdisk"
+	"github.com/causeway-mcp/causeway/internal/disk"
+	"github.com/causeway-mcp/causeway/internal/faultdisk"
 )
 
-// Mount shows d at dir until unmount is called. The directories of a store are
-// there from the beginning; no others can be made.
+// Mount shows d at dir until unmount is called.
 func Mount(d *faultdisk.Disk, at string) (unmount func() error, err error) {
 	var zero time.Duration
 	server, err := fs.Mount(at, &dir{d: d, name: "."}, &fs.Options{
@@ -52,19 +51,10 @@ var _ interface {
 	fs.NodeGetattrer
 } = (*dir)(nil)
 
-var dirs = []string{"log", "pack", "blob"}
-
 func (n *dir) path(name string) string { return path.Join(n.name, name) }
 
 func (n *dir) subdir(ctx context.Context, name string) *fs.Inode {
-	if n.name == "." {
-		for _, sub := range dirs {
-			if sub == name {
-				return n.NewInode(ctx, &dir{d: n.d, name: name}, fs.StableAttr{Mode: syscall.S_IFDIR})
-			}
-		}
-	}
-	return nil
+	return n.NewInode(ctx, &dir{d: n.d, name: n.path(name)}, fs.StableAttr{Mode: syscall.S_IFDIR})
 }
 
 func (n *dir) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
@@ -73,9 +63,9 @@ func (n *dir) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) sys
 }
 
 func (n *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	if sub := n.subdir(ctx, name); sub != nil {
+	if n.d.HasDir(n.path(name)) {
 		out.Mode = syscall.S_IFDIR | 0o755
-		return sub, 0
+		return n.subdir(ctx, name), 0
 	}
 	f, err := n.d.Open(n.path(name), os.O_RDWR)
 	if err != nil {
@@ -87,7 +77,11 @@ func (n *dir) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.
 func (n *dir) file(ctx context.Context, f disk.File, out *fuse.Attr) (*fs.Inode, syscall.Errno) {
 	child := &file{f: f}
 	errno := child.attr(out)
-	return n.NewInode(ctx, child, fs.StableAttr{Mode: syscall.S_IFREG}), errno
+	attr := fs.StableAttr{Mode: syscall.S_IFREG}
+	if id, ok := f.(interface{ ID() uint64 }); ok {
+		attr.Ino = id.ID() + 1<<40 // SQLite looks whether the file under a name is still the one it opened
+	}
+	return n.NewInode(ctx, child, attr), errno
 }
 
 func (n *dir) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
@@ -99,10 +93,8 @@ func (n *dir) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 	for _, name := range names {
 		entries = append(entries, fuse.DirEntry{Name: name, Mode: syscall.S_IFREG})
 	}
-	if n.name == "." {
-		for _, name := range dirs {
-			entries = append(entries, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR})
-		}
+	for _, name := range n.d.Dirs(n.name) {
+		entries = append(entries, fuse.DirEntry{Name: name, Mode: syscall.S_IFDIR})
 	}
 	return fs.NewListDirStream(entries), 0
 }
@@ -116,8 +108,15 @@ func (n *dir) Create(ctx context.Context, name string, flags, _ uint32, out *fus
 	return inode, nil, fuse.FOPEN_DIRECT_IO, e
 }
 
-func (n *dir) Mkdir(_ context.Context, name string, _ uint32, _ *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	return nil, syscall.EPERM
+func (n *dir) Mkdir(ctx context.Context, name string, _ uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	if n.d.HasDir(n.path(name)) {
+		return nil, syscall.EEXIST
+	}
+	if err := n.d.MakeDir(n.path(name)); err != nil {
+		return nil, errno(err)
+	}
+	out.Mode = syscall.S_IFDIR | 0o755
+	return n.subdir(ctx, name), 0
 }
 
 func (n *dir) Unlink(_ context.Context, name string) syscall.Errno {

@@ -15,7 +15,7 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/causeway-mcp/causeway/store/local/internal/disk"
+	"github.com/causeway-mcp/causeway/internal/disk"
 )
 
 // ErrCrashed is what every operation reports after the crash.
@@ -30,7 +30,9 @@ type Disk struct {
 	mu      sync.Mutex
 	names   map[string]*inode // in effect
 	durable map[string]*inode // after a power failure
-	pending []nameChange      // between the two, in order
+	dirs    map[string]bool
+	pending []nameChange // between the two, in order
+	lastID  uint64       // given out so far
 	locked  bool
 	crashed bool
 
@@ -46,6 +48,7 @@ type Disk struct {
 }
 
 type inode struct {
+	id      uint64
 	data    []byte
 	durable []byte
 	pending []write
@@ -64,7 +67,7 @@ type nameChange struct {
 
 // New returns an empty disk, whose crashes are drawn from seed.
 func New(seed uint64) *Disk {
-	return &Disk{names: make(map[string]*inode), durable: make(map[string]*inode), rnd: rand.New(rand.NewPCG(seed, 1))}
+	return &Disk{names: make(map[string]*inode), durable: make(map[string]*inode), dirs: make(map[string]bool), rnd: rand.New(rand.NewPCG(seed, 1))}
 }
 
 // CrashAt makes the nth operation from now the last. Half of the time it still
@@ -160,6 +163,11 @@ func (d *Disk) Restart(powerFailure bool) {
 		d.durable[name] = i
 		i.durable, i.pending = slices.Clone(i.data), nil
 	}
+}
+
+func (d *Disk) newInode() *inode {
+	d.lastID++
+	return &inode{id: d.lastID}
 }
 
 func (d *Disk) inodes() map[*inode]*inode {
@@ -275,7 +283,8 @@ func (d *Disk) Contents(name string) []byte {
 func (d *Disk) SetContents(name string, b []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	i := &inode{data: slices.Clone(b), durable: slices.Clone(b)}
+	i := d.newInode()
+	i.data, i.durable = slices.Clone(b), slices.Clone(b)
 	d.names[name], d.durable[name] = i, i
 }
 
@@ -324,7 +333,7 @@ func (d *Disk) Open(name string, flag int) (disk.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: d.Path(name), Err: syscall.ENOENT}
 	case i == nil:
 		happens, err := d.enter()
-		i = new(inode)
+		i = d.newInode()
 		if happens {
 			d.rename(nameChange{dir: path.Dir(name), to: name, inode: i})
 		}
@@ -390,8 +399,9 @@ func (d *Disk) List(dir string) ([]string, error) {
 	return names, nil
 }
 
-// MakeDir implements [disk.Disk].
-func (d *Disk) MakeDir(string) error {
+// MakeDir implements [disk.Disk]. A directory survives everything: that making one may
+// be forgotten is not shown.
+func (d *Disk) MakeDir(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.readOnly {
@@ -400,7 +410,28 @@ func (d *Disk) MakeDir(string) error {
 	if d.crashed {
 		return ErrCrashed
 	}
+	d.dirs[name] = true
 	return nil
+}
+
+// HasDir tells whether MakeDir has made the directory.
+func (d *Disk) HasDir(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dirs[name]
+}
+
+// Dirs returns the names of the directories made in parent, without parent, in order.
+func (d *Disk) Dirs(parent string) (names []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name := range d.dirs {
+		if path.Dir(name) == parent {
+			names = append(names, path.Base(name))
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // SyncDir implements [disk.Disk]. It helps no other directory.
@@ -512,6 +543,9 @@ func (f *file) Sync() error {
 	}
 	return err
 }
+
+// ID tells a file from every other that the disk has had, whatever its name.
+func (f *file) ID() uint64 { return f.i.id }
 
 func (f *file) Size() (int64, error) {
 	f.d.mu.Lock()
