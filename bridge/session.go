@@ -355,6 +355,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// CheckURL says what is wrong with the URL of a server; nil if nothing. It does not repeat a
+// URL that could be read, which may hold a secret.
+func CheckURL(url string, allowHTTP bool) error {
+	_, err := parseURL(url, allowHTTP)
+	return err
+}
+
 func parseURL(text string, allowHTTP bool) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {

@@ -94,6 +94,9 @@ func (f *connectFlags) settings(stderr io.Writer) (*connectSettings, error) {
 	}
 	s := &connectSettings{cookies: !f.disableCookies, version: f.version}
 	for _, server := range f.servers {
+		if err := bridge.CheckURL(server.url, f.allowHTTP); err != nil {
+			return nil, err
+		}
 		s.bridge.Servers = append(s.bridge.Servers, bridge.Server{URL: server.url, Name: server.name, Header: header})
 	}
 	s.bridge.Logger = log

@@ -169,9 +169,6 @@ func (f *connectFlags) positional(arg string) error {
 	if name, rest, ok := strings.Cut(arg, "="); ok && !strings.ContainsAny(name, ":/?") {
 		server = connectServer{name, rest}
 	}
-	if !strings.HasPrefix(server.url, "https://") && !strings.HasPrefix(server.url, "http://") {
-		return fmt.Errorf("%.100q is no URL of a server: it must begin with https:// or http://", arg)
-	}
 	f.servers = append(f.servers, server)
 	return nil
 }
@@ -200,8 +197,8 @@ func nearest(fs *flag.FlagSet, name string) string {
 	best, least := "", len(name)/3+2
 	fs.VisitAll(func(f *flag.Flag) {
 		d := distance(f.Name, name)
-		if strings.HasPrefix(f.Name, name) || strings.HasPrefix(name, f.Name) {
-			d = min(d, 1)
+		if strings.HasPrefix(f.Name, name) {
+			d = min(d, 1) // it was cut
 		}
 		if d < least {
 			best, least = f.Name, d
