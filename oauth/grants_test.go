@@ -564,7 +564,29 @@ func engines(t *testing.T) map[string]store.Records {
 			t.Fatal(err)
 		}
 	}
+	load(t, disk)
 	return map[string]store.Records{"fresh": memory, "busy, on disk": disk, "unreliable": &unreliable{Records: store.NewMemory(), chance: 0.2}}
+}
+
+// load keeps a store busy until the test ends, with what a server does besides: other
+// grants come, change and go.
+func load(t *testing.T, records store.Records) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			value := bytes.Repeat([]byte("x"), 2<<10)
+			for i := 0; ctx.Err() == nil; i++ {
+				key := fmt.Sprintf("oauth/user/load/%d-%d", worker, i%50)
+				records.Put(ctx, key, value, store.AnyRevision, &store.PutOptions{TTL: time.Hour})
+				if i%7 == 0 {
+					records.Delete(ctx, key, store.AnyRevision)
+				}
+				sleep(ctx, time.Millisecond)
+			}
+		})
+	}
+	t.Cleanup(func() { cancel(); wg.Wait() })
 }
 
 func together(n int, f func(i int)) {

@@ -681,6 +681,9 @@ func (u overHTTP) RenewUpstream(ctx context.Context, t *oauth2.Token) (*oauth2.T
 		return nil, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusBadRequest {
+		return nil, ErrSignInAgain
+	}
 	var answer oauth2.Token
 	err = json.UnmarshalRead(resp.Body, &answer)
 	answer.Expiry = time.Now().Add(time.Minute)
