@@ -3,21 +3,21 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Client, StreamableHTTPClientTransport, UnauthorizedError, auth } from '@modelcontextprotocol/client';
 import { Host } from './host.mjs';
-import { assertRefused, browse, mcpURL, restart, revoke } from './lib.mjs';
+import { assertRefused, browse, documentURL, mcpURL, restart, revoke } from './lib.mjs';
 
 for (const pin of ['2026-07-28', '2025-11-25']) {
-  const start = () => new Client({ name: 'e2e-client2', version: '1.0.0' }, { versionNegotiation: { mode: pin === '2026-07-28' ? { pin } : 'legacy' } });
+  const pinned = () => new Client({ name: 'e2e-client2', version: '1.0.0' }, { versionNegotiation: { mode: pin === '2026-07-28' ? { pin } : 'legacy' } });
   const says = async (client, name) => assert.equal((await client.callTool({ name: 'whoami', arguments: {} })).content[0].text, `You are ${name}.`);
 
   test(`${pin}: the transport signs in, goes on after kill -9, refreshes by itself and learns of a revocation`, async () => {
     const host = new Host();
     const refused = new StreamableHTTPClientTransport(mcpURL, { authProvider: host });
-    await assert.rejects(start().connect(refused), UnauthorizedError);
+    await assert.rejects(pinned().connect(refused), UnauthorizedError);
     const back = await browse(host.sentTo);
     host.checkState(back);
     await refused.finishAuth(back.searchParams);
 
-    const client = start();
+    const client = pinned();
     await client.connect(new StreamableHTTPClientTransport(mcpURL, { authProvider: host }));
     await says(client, 'alice');
     await restart();
@@ -37,13 +37,16 @@ for (const pin of ['2026-07-28', '2025-11-25']) {
     host.sentTo = undefined;
     await assert.rejects(says(client, 'alice'), UnauthorizedError);
     assert.ok(host.sentTo, 'and the person is asked anew');
+    await client.close();
   });
 }
+
+const start = () => new Client({ name: 'e2e-client2', version: '1.0.0' });
 
 test('an answer that names another issuer is not redeemed', async () => {
   const host = new Host();
   const transport = new StreamableHTTPClientTransport(mcpURL, { authProvider: host });
-  await assert.rejects(start2().connect(transport), UnauthorizedError);
+  await assert.rejects(start().connect(transport), UnauthorizedError);
   const back = await browse(host.sentTo);
   assert.equal(back.searchParams.get('iss'), new URL(mcpURL).origin);
   back.searchParams.set('iss', 'https://elsewhere.example');
@@ -51,4 +54,21 @@ test('an answer that names another issuer is not redeemed', async () => {
   assert.equal(host.tokens(), undefined);
 });
 
-function start2() { return new Client({ name: 'e2e-client2', version: '1.0.0' }); }
+// What only the fixture has: a tool that needs another scope.
+if (documentURL) {
+  test('a tool that needs more than was allowed makes it ask for that as well', async () => {
+    const host = new Host();
+    const refused = new StreamableHTTPClientTransport(mcpURL, { authProvider: host });
+    await assert.rejects(start().connect(refused), UnauthorizedError);
+    await refused.finishAuth((await browse(host.sentTo)).searchParams);
+    assert.equal(host.tokens().scope, 'read');
+    const client = start();
+    const transport = new StreamableHTTPClientTransport(mcpURL, { authProvider: host });
+    await client.connect(transport);
+    await assert.rejects(client.callTool({ name: 'send', arguments: { to: 'bob' } }), UnauthorizedError);
+    assert.deepEqual(host.sentTo.searchParams.get('scope').split(' ').sort(), ['read', 'write']);
+    await transport.finishAuth((await browse(host.sentTo)).searchParams);
+    assert.equal((await client.callTool({ name: 'send', arguments: { to: 'bob' } })).content[0].text, 'Sent to bob.');
+    await client.close();
+  });
+}

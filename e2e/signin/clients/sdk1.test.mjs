@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { UnauthorizedError, auth } from '@modelcontextprotocol/sdk/client/auth.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { Host } from './host.mjs';
-import { assertRefused, browse, mcpURL, restart, revoke } from './lib.mjs';
+import { assertRefused, browse, documentURL, mcpURL, restart, revoke } from './lib.mjs';
 
 const connect = async (host) => {
   const client = new Client({ name: 'e2e-sdk1', version: '1.0.0' });
@@ -42,4 +43,26 @@ test('the transport signs in, goes on after kill -9, refreshes by itself and lea
   host.sentTo = undefined;
   await assert.rejects(says(client, 'alice'), UnauthorizedError);
   assert.ok(host.sentTo, 'and the person is asked anew');
+  await client.close();
 });
+
+// What only the demo has. (The fixture has a tool that needs another scope, but this SDK
+// answers that challenge with a refresh, which cannot widen anything, and gives up: 1.32.2,
+// "403 after trying upscoping". Version 2 asks the person.)
+if (!documentURL) {
+  test('HTTP+SSE of 2024 signs in on its own path', async () => {
+    const sseURL = new URL('/sse', mcpURL);
+    const host = new Host();
+    const refused = new SSEClientTransport(sseURL, { authProvider: host });
+    await assert.rejects(new Client({ name: 'e2e-sdk1', version: '1.0.0' }).connect(refused), UnauthorizedError);
+    await refused.finishAuth((await browse(host.sentTo)).searchParams.get('code'));
+    const client = new Client({ name: 'e2e-sdk1', version: '1.0.0' });
+    await client.connect(new SSEClientTransport(sseURL, { authProvider: host }));
+    await says(client, 'alice');
+    const last = await host.tokens();
+    await assertRefused(last.access_token); // at /mcp: the token is for /sse
+    await revoke(last.refresh_token, host.client.client_id);
+    await assert.rejects(says(client, 'alice'), UnauthorizedError);
+    await client.close();
+  });
+}
