@@ -50,6 +50,17 @@ func BenchmarkValidate(b *testing.B) {
 				check(b)
 			}
 		})
+		// What happens every five seconds: the record is read from the store, and is what
+		// it was.
+		b.Run(name+"/store read", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, v := range s.verified {
+					v.asOf = time.Time{}
+				}
+				check(b)
+			}
+		})
 		b.Run(name+"/first time", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
