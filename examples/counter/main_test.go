@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"go/format"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/causeway-mcp/causeway/examples/internal/program"
@@ -67,5 +69,34 @@ func TestSubscribersHearOfTheCounter(t *testing.T) {
 		if got := program.Next(t, updated); got != "mcp://resource/counter" {
 			t.Errorf("%s: updated %s", era, got)
 		}
+	}
+}
+
+// Clients that nothing tells apart, all at once: each has a total of its own, and so has
+// who begins anew.
+func TestAnonymousClientsNeverShareATotal(t *testing.T) {
+	for _, era := range program.Eras {
+		t.Run(era, func(t *testing.T) {
+			p := program.Start(t)
+			var wg sync.WaitGroup
+			for i := range 16 {
+				c := p.Connect(era, nil)
+				wg.Go(func() {
+					for n := 1; n <= 20; n++ {
+						want := fmt.Sprintf("Added %d, total is now %d", i, 1+n*i)
+						if res, err := c.Try("add", map[string]any{"a": i}); err != nil || program.Text(res) != want {
+							t.Errorf("client %d: %v %v, want %q", i, res, err, want)
+							return
+						}
+					}
+				})
+			}
+			for range 20 { // strangers, in between
+				if got := p.Connect(era, nil).Call("add", map[string]any{"a": 1}); got != "Added 1, total is now 2" {
+					t.Errorf("one who begins anew: %s", got)
+				}
+			}
+			wg.Wait()
+		})
 	}
 }

@@ -366,6 +366,68 @@ func TestAKilledShopMakesOneOrder(t *testing.T) {
 	}
 }
 
+// A hundred replays are on the way when the shop is killed, and a hundred more come when
+// it is back.
+func TestAHundredReplaysAcrossAKillAreOneOrder(t *testing.T) {
+	for _, answered := range []int{0, 1, 30} { // replays before the kill
+		t.Run(fmt.Sprint(answered, " answered before"), func(t *testing.T) {
+			inEachEra(t, func(t *testing.T, s *shopper, modern bool) {
+				replay := func(answered chan<- bool) {
+					var wg sync.WaitGroup
+					defer wg.Wait()
+					for range 100 {
+						wg.Go(func() {
+							resp, err := s.answerAgain()
+							if err != nil {
+								return // cut by the kill
+							}
+							body, err := io.ReadAll(resp.Body)
+							resp.Body.Close()
+							if err != nil {
+								return
+							}
+							if modern && resp.StatusCode == 200 && !strings.Contains(string(body), `"number":1`) {
+								t.Errorf("a replay: %s", body)
+							}
+							if answered != nil {
+								answered <- true
+							}
+						})
+					}
+				}
+				s.onAnswer = func(func() (*http.Response, error)) (*http.Response, error) {
+					told, done := make(chan bool, 100), make(chan bool)
+					go func() { defer close(done); replay(told) }()
+					for range answered {
+						<-told
+					}
+					s.shop.Crash()
+					<-done
+					return nil, errLost
+				}
+				if _, err := s.checkout(); err != nil {
+					t.Logf("checkout: %v", err)
+				}
+				if modern {
+					replay(nil)
+				}
+				if len(s.orders()) == 0 {
+					s.insist()
+				}
+				s.wantOneOrder()
+			})
+		})
+	}
+}
+
+// answerAgain sends the person's answer once more.
+func (s *shopper) answerAgain() (*http.Response, error) {
+	s.mu.Lock()
+	answer := s.answer
+	s.mu.Unlock()
+	return answer()
+}
+
 func (s *shopper) crashWhileSending(after time.Duration) func(func() (*http.Response, error)) (*http.Response, error) {
 	return func(send func() (*http.Response, error)) (*http.Response, error) {
 		var wg sync.WaitGroup
