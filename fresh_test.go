@@ -7,11 +7,13 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/causeway-mcp/causeway"
 	"github.com/causeway-mcp/causeway/internal/person"
 	"github.com/causeway-mcp/causeway/oauth"
 	"github.com/causeway-mcp/causeway/oauth/login"
+	"github.com/coder/websocket"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"golang.org/x/oauth2"
 )
@@ -68,6 +70,31 @@ func TestPropsAreFreshInARunningSession(t *testing.T) {
 	if got := ask(tok.AccessToken, "tools/list", `{}`); strings.Contains(got, `"paid"`) {
 		t.Errorf("shown before it is paid for: %s", got)
 	}
+	connection, _, err := websocket.Dial(t.Context(), base+"/mcp", &websocket.DialOptions{Subprotocols: []string{"mcp"}, HTTPHeader: http.Header{"Authorization": {"Bearer " + tok.AccessToken}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.CloseNow()
+	over := func(message string) string {
+		t.Helper()
+		if err := connection.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(message, `"id"`) {
+			return ""
+		}
+		_, b, err := connection.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	const call = `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"plan","arguments":{}}}`
+	over(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`)
+	over(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	if got := over(call); !strings.Contains(got, "ada has the plan []") {
+		t.Fatalf("over a WebSocket: %s", got)
+	}
 	answer, err := http.PostForm(base+"/token", url.Values{"grant_type": {"refresh_token"}, "client_id": {"editor"}, "refresh_token": {tok.RefreshToken}})
 	if err != nil {
 		t.Fatal(err)
@@ -87,5 +114,11 @@ func TestPropsAreFreshInARunningSession(t *testing.T) {
 		if got := ask(token, "tools/list", `{}`); !strings.Contains(got, `"paid"`) {
 			t.Errorf("with %s: %s", name, got)
 		}
+	}
+	for got := ""; !strings.Contains(got, "ada has the plan [pro]"); got = over(call) { // within seconds
+		if t.Context().Err() != nil {
+			t.Fatalf("over the WebSocket still %s", got)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }

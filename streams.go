@@ -19,8 +19,8 @@ const recheckEvery = time.Second
 // errSignedOut ends a stream.
 var errSignedOut = errors.New("causeway: the sign-in that opened the stream is over")
 
-// signedInStreams ends streams whose token is good no more. Calls are not looked at again:
-// they were allowed when they began.
+// signedInStreams ends streams whose token is good no more, and keeps those up to date that
+// carry calls themselves. Calls are not looked at again: they were allowed when they began.
 type signedInStreams struct {
 	next      http.Handler
 	validator oauth.Validator
@@ -41,13 +41,14 @@ func (s *signedInStreams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	go s.watch(ctx, cancel, resource, strings.TrimSpace(token))
+	ctx, update := oauth.Live(ctx)
+	go s.watch(ctx, cancel, update, resource, strings.TrimSpace(token))
 	s.next.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // watch looks at a token until it or the stream has ended. A store that does not answer
 // ends nothing.
-func (s *signedInStreams) watch(ctx context.Context, cancel context.CancelCauseFunc, resource, token string) {
+func (s *signedInStreams) watch(ctx context.Context, cancel context.CancelCauseFunc, update func(*oauth.Validation), resource, token string) {
 	tick := time.NewTicker(recheckEvery)
 	defer tick.Stop()
 	for {
@@ -56,9 +57,11 @@ func (s *signedInStreams) watch(ctx context.Context, cancel context.CancelCauseF
 			return
 		case <-tick.C:
 		}
-		if v, err := s.validator.Validate(ctx, resource, token); v == nil && err == nil {
+		v, err := s.validator.Validate(ctx, resource, token)
+		if v == nil && err == nil {
 			cancel(errSignedOut)
 			return
 		}
+		update(v)
 	}
 }

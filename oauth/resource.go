@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	json "github.com/go-json-experiment/json"
@@ -37,13 +38,17 @@ type identity struct {
 	resource *resource
 	bound    string // the key whose proof has to come with the token
 	gate     *gate
-	held     *held // what can be opened besides; nil for tokens of others
+	held     *held                     // what can be opened besides; nil for tokens of others
+	live     *atomic.Pointer[identity] // the newest of a request that lasts; nil for all others
 }
 
 type identityKey struct{}
 
 func identityOf(ctx context.Context) *identity {
 	id, _ := ctx.Value(identityKey{}).(*identity)
+	if id != nil && id.live != nil {
+		return id.live.Load()
+	}
 	return id
 }
 
