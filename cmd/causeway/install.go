@@ -39,7 +39,8 @@ connect is written as the URL it stands for, where the other client can use one.
 Flags:
 `
 
-// settingsFlags are what the three commands have in common.
+// settingsFlags are flags that may stand anywhere, and those that commands about
+// settings have in common.
 type settingsFlags struct {
 	*flag.FlagSet
 	dryRun  bool
@@ -47,13 +48,19 @@ type settingsFlags struct {
 	project bool
 }
 
-func newSettingsFlags(name, usage string, stderr io.Writer) *settingsFlags {
+// newFlags are the flags of a command that takes them wherever they stand.
+func newFlags(name, usage string, stderr io.Writer) *settingsFlags {
 	f := &settingsFlags{FlagSet: flag.NewFlagSet("causeway "+name, flag.ContinueOnError)}
 	f.SetOutput(stderr)
 	f.Usage = func() {
 		fmt.Fprint(stderr, usage)
 		f.PrintDefaults()
 	}
+	return f
+}
+
+func newSettingsFlags(name, usage string, stderr io.Writer) *settingsFlags {
+	f := newFlags(name, usage, stderr)
 	f.StringVar(&f.config, "config", "", "the settings `file`, if not the client's usual one")
 	f.BoolVar(&f.project, "project", false, "the settings of the project in the working directory instead of yours")
 	return f

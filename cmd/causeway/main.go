@@ -28,6 +28,8 @@ Usage: causeway COMMAND [flags]
   connect   stand on stdio for a remote server, in place of mcp-remote
   expose    serve a program that speaks stdio to signed-in people
   install   write a server into a client's settings; uninstall and import belong to it
+  doctor    find out why a server does not work, any server
+  call      call a tool of a server; tools, resources and prompts list and read
   data      list, inspect, export, import, verify or compact stored data
   login     sign in to a remote server ahead of time; logout revokes and forgets
   tokens    list what is kept for remote servers
@@ -47,11 +49,14 @@ func main() {
 }
 
 func exitCode(err error, stderr io.Writer) int {
+	var status exitStatus
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
 	case errors.Is(err, errUsage):
 		return 2
+	case errors.As(err, &status):
+		return int(status)
 	default:
 		fmt.Fprintf(stderr, "causeway: %v\n", err)
 		return 1
@@ -78,6 +83,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return runUninstall(ctx, args, stdout, stderr)
 	case "import":
 		return runImport(ctx, args, stdout, stderr)
+	case "doctor":
+		return runDoctor(ctx, args, stdout, stderr)
+	case "call":
+		return runCall(ctx, args, os.Stdin, stdout, stderr)
+	case "tools":
+		return runTools(ctx, args, stdout, stderr)
+	case "resources":
+		return runResources(ctx, args, stdout, stderr)
+	case "prompts":
+		return runPrompts(ctx, args, os.Stdin, stdout, stderr)
 	case "data":
 		return runData(ctx, args, os.Stdin, stdout, stderr)
 	case "login":
