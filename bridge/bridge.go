@@ -401,6 +401,9 @@ func (b *Bridge) toHost(r *remote, d delivery, from *call) {
 	}
 	switch {
 	case from != nil && from.parked == nil && from.watching == nil && has(d.msg.Params, "_meta", jsonrpc.MetaSubscriptionID):
+		if d.msg.Method == "notifications/subscriptions/acknowledged" && r.reopened(d, from) {
+			return
+		}
 		b.write(d.raw)
 		b.opened(from)
 	case isListed(d.msg.Method):

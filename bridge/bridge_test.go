@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -453,5 +456,83 @@ func TestASessionThatIsForgotten(t *testing.T) {
 	}
 	if n := s.asked("POST initialize"); n != 1 {
 		t.Errorf("initialize was sent %d times", n)
+	}
+}
+
+// A subscription of a 2026-07-28 host to a server of the same era breaks off: it is opened
+// again, and the host hears that what it listens to may have changed, but of no end.
+func TestASubscriptionThatBreaksOff(t *testing.T) {
+	tag := `"_meta":{"io.modelcontextprotocol/subscriptionId":1}`
+	s := serve(t, func(method string, m message, r *http.Request) string {
+		switch method {
+		case "server/discover":
+			return ok(`{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}}`)
+		case "subscriptions/listen":
+			return `data: {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"notifications":{"toolsListChanged":true},` + tag + "}}\n\n"
+		}
+		return ""
+	})
+	h := start(t, bridge.Options{Servers: []bridge.Server{{URL: s.url}}})
+	h.request(0, "server/discover", `{`+modernMeta+`}`)
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["x:y"]},` + modernMeta + `}}`)
+	for i, want := range []string{"notifications/subscriptions/acknowledged", "notifications/tools/list_changed", "notifications/resources/updated", "notifications/tools/list_changed"} {
+		if m := h.next(); string(m["method"]) != `"`+want+`"` || !strings.Contains(m.text(), tag) {
+			t.Errorf("message %d: %s, want %s", i, m.text(), want)
+		}
+	}
+	h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
+}
+
+// The server is not there for a moment: a call waits for it, and is made once.
+func TestACallWaitsForAServerThatIsBeingStarted(t *testing.T) {
+	s := serve(t, oldServer(nil))
+	var down atomic.Bool
+	h := start(t, bridge.Options{Servers: []bridge.Server{{URL: s.url, Transport: breaker{&down}}}})
+	h.initialize(`{}`)
+	down.Store(true)
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write"}}`)
+	time.AfterFunc(300*time.Millisecond, func() { down.Store(false) })
+	if m := h.next(); !strings.Contains(m.text(), `"called"`) {
+		t.Errorf("%s", m.text())
+	}
+	if n := s.asked("POST tools/call"); n != 1 {
+		t.Errorf("the tool was called %d times", n)
+	}
+}
+
+// A breaker refuses connections while the server is said to be down.
+type breaker struct{ down *atomic.Bool }
+
+func (b breaker) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.down.Load() {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("refused")}
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// An answer that is lost with the connection: a call that could do harm is not made twice,
+// one that reads is.
+func TestAnAnswerThatIsLost(t *testing.T) {
+	var mu sync.Mutex
+	calls := map[string]int{}
+	s := serve(t, func(method string, m message, r *http.Request) string {
+		if method == "tools/call" {
+			mu.Lock()
+			defer mu.Unlock()
+			key := string(m["params"])
+			if calls[key]++; calls[key] == 1 {
+				panic(http.ErrAbortHandler)
+			}
+		}
+		return oldServer(nil)(method, m, r)
+	})
+	h := start(t, bridge.Options{Servers: []bridge.Server{{URL: s.url}}})
+	h.initialize(`{}`)
+	h.request(1, "tools/list", `{}`)
+	if m := h.request(2, "tools/call", `{"name":"write"}`); !strings.Contains(m.text(), "is not known") {
+		t.Errorf("write: %s", m.text())
+	}
+	if m := h.request(3, "tools/call", `{"name":"read"}`); !strings.Contains(m.text(), `"called"`) {
+		t.Errorf("read: %s", m.text())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/causeway-mcp/causeway/internal/jsonrpc"
 )
@@ -24,11 +25,13 @@ type call struct {
 	cancel context.CancelCauseFunc
 	write  func(line []byte)
 
-	outer    *call  // that this is a part of, with several servers
-	intro    *intro // of the call by which the host introduced itself
-	attempts []*attempt
-	watching *watching // of a stream that the bridge itself reads
-	parked   *parked   // of a request that outlives the host's calls
+	// acknowledged says that a subscription was open once.
+	acknowledged atomic.Bool
+	outer        *call  // that this is a part of, with several servers
+	intro        *intro // of the call by which the host introduced itself
+	attempts     []*attempt
+	watching     *watching // of a stream that the bridge itself reads
+	parked       *parked   // of a request that outlives the host's calls
 
 	mu        sync.Mutex
 	cancelled []byte // params of the host's notifications/cancelled

@@ -53,7 +53,7 @@ func (r *remote) dial(ctx context.Context, in *intro) (link, error) {
 	ways = preferred(ways, r.b.cache.way(r.server.URL))
 	var first error
 	for _, by := range ways {
-		l, err := r.try(ctx, by, in)
+		l, err := r.connectBy(ctx, by, in)
 		if err == nil {
 			r.b.cache.learned(r.server.URL, by, l.about())
 			return l, nil
@@ -100,7 +100,7 @@ func moreTelling(err, than error) bool {
 	return errors.As(err, &a) && errors.As(than, &b) && a.answer != nil && b.answer == nil
 }
 
-func (r *remote) try(ctx context.Context, by way, in *intro) (link, error) {
+func (r *remote) connectBy(ctx context.Context, by way, in *intro) (link, error) {
 	if by == byDiscover {
 		params := with(nil, pair{"_meta", r.metaOf(in, nil)})
 		l, err := openStateless(ctx, r.w, r, r.b.nextID(), params)

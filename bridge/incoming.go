@@ -23,7 +23,9 @@ func (r *remote) received(l link, d delivery, from *call) {
 				r.questioned(l, d, from)
 			})
 		default:
-			r.log.Warn("the server asks too much at once; a question was dropped", "server", r.w.url.Host)
+			if !r.flooded.Swap(true) { // once: the log is not the server's to fill
+				r.log.Warn("the server asks too much at once; questions are dropped", "server", r.w.url.Host)
+			}
 		}
 	}
 }

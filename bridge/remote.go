@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +22,7 @@ type remote struct {
 	log     logger
 	tools   toolIndex
 	asking  chan struct{} // room for requests of the server that wait for the host
+	flooded atomic.Bool   // it asked too much at once
 	guessed atomic.Bool   // the host was told capabilities that nobody had read
 	asked   sync.Map      // IDKey of such a request to its context.CancelCauseFunc
 
@@ -281,25 +281,47 @@ func (r *remote) handle(c *call) {
 	}
 }
 
-// answer returns the response to c, or nil if it was given already.
+// answer returns the response to c, or nil if it was given already. What the server has
+// certainly not seen is tried for as long as Options.ReconnectTime says, all else once more
+// at most.
 func (r *remote) answer(ctx context.Context, c *call) ([]byte, error) {
-	l, err := r.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.permit(ctx, l, c); err != nil {
-		return nil, err
-	}
-	r.hear(ctx, c.method)
-	for again := false; ; again = true {
-		line, err := r.exchange(ctx, l, c)
-		if err == nil || again || ctx.Err() != nil {
+	deadline := time.Now().Add(r.b.opts.ReconnectTime)
+	again := false
+	for b := (backoff{}); ; {
+		l, line, err := r.try(ctx, c)
+		var f *failure
+		switch {
+		case err == nil || ctx.Err() != nil:
 			return line, err
+		case unsent(err) && errors.As(err, &f) && f.status == 0:
+			if time.Now().After(deadline) {
+				return nil, err
+			}
+			err = sleep(ctx, b.next())
+		case again || l == nil:
+			return nil, err
+		default:
+			again = true
+			err = r.remedy(ctx, l, c, err)
 		}
-		if l, err = r.remedy(ctx, l, c, err); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
+}
+
+// try has the server answer once, if there is a way to it.
+func (r *remote) try(ctx context.Context, c *call) (link, []byte, error) {
+	l, err := r.open(ctx)
+	if err == nil {
+		err = r.permit(ctx, l, c)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	r.hear(ctx, c.method)
+	line, err := r.exchange(ctx, l, c)
+	return l, line, err
 }
 
 // exchange is one try to have a server answer a request, in the eras of both.
@@ -348,8 +370,49 @@ func (r *remote) remember(c *call) {
 	}
 }
 
+// callModern passes a request of 2026-07-28 on as it is. A subscription that breaks off is
+// opened again, for that is no end that the host should have to know of.
 func (r *remote) callModern(ctx context.Context, l link, c *call) (delivery, error) {
-	return l.call(ctx, outgoing{c.id, c.method, c.params, c.line, c})
+	o := outgoing{c.id, c.method, c.params, c.line, c}
+	if c.method != "subscriptions/listen" {
+		return l.call(ctx, o)
+	}
+	for b := (backoff{}); ; {
+		opened := time.Now()
+		d, err := l.call(ctx, o)
+		var lost *lostAnswer
+		if err == nil || ctx.Err() != nil || !c.acknowledged.Load() || !errors.As(err, &lost) && !unsent(err) {
+			return d, err
+		}
+		if time.Since(opened) > 10*time.Second {
+			b = backoff{}
+		}
+		if err := sleep(ctx, b.next()); err != nil {
+			return d, err
+		}
+	}
+}
+
+// reopened reports whether an acknowledgement is of a subscription that had broken off.
+// The host knows it as open; what it missed is not known, so it is told that all of it may
+// have changed.
+func (r *remote) reopened(d delivery, from *call) bool {
+	if !from.acknowledged.Swap(true) {
+		return false
+	}
+	want, err := parseListen(from)
+	if err != nil {
+		return true
+	}
+	for _, kind := range []string{"tools", "prompts", "resources"} {
+		if method := "notifications/" + kind + "/list_changed"; want.wants(method, "") {
+			r.b.write(want.tagged(method, nil))
+		}
+	}
+	for uri := range want.uris {
+		r.b.write(want.tagged("notifications/resources/updated", with(nil, pair{"uri", quoted(uri)})))
+	}
+	return true
 }
 
 // finish is the answer as the host gets it: the server's own bytes wherever nothing has
@@ -438,58 +501,30 @@ func (r *remote) permit(ctx context.Context, l link, c *call) error {
 	return nil
 }
 
-// remedy says with what link a failed request may be sent once more, or why not.
-func (r *remote) remedy(ctx context.Context, l link, c *call, failed error) (link, error) {
+// remedy prepares for sending a failed request once more, or says why it must not be.
+func (r *remote) remedy(ctx context.Context, l link, c *call, failed error) error {
 	var f *failure
 	var lost *lostAnswer
 	switch {
 	case l.modern() && c.method == "tools/call" && isHeaderMismatch(failed):
 		r.tools.forget() // the schema that names the headers may have changed
-		return l, nil
+		return nil
 	case !l.modern() && sessionOver(failed) && hasSession(l):
 		l.(*session).isOver()
-		return r.open(ctx)
-	case errors.As(failed, &f) && f.retryAfter >= 0 && f.retryAfter <= longestWait && f.unsent:
-		return l, sleep(ctx, f.retryAfter)
-	case unsent(failed):
-		return l, r.awaitReturn(ctx, l, failed)
-	case errors.As(failed, &lost) || errors.As(failed, &f) && f.status == 0:
+		return nil
+	case errors.As(failed, &f) && f.unsent && f.retryAfter >= 0 && f.retryAfter <= longestWait:
+		return sleep(ctx, f.retryAfter)
+	case errors.As(failed, &lost) || errors.As(failed, &f) && f.status == 0 && f.answer == nil:
 		if !c.safe() && !r.mayResend(c) {
-			return nil, fmt.Errorf("%w; whether the server did what it was asked is not known", failed)
+			return fmt.Errorf("%w; whether the server did what it was asked is not known", failed)
 		}
-		if err := sleep(ctx, time.Second/4); err != nil {
-			return nil, err
-		}
-		return r.open(ctx)
+		return sleep(ctx, time.Second/4)
 	}
-	return nil, failed
+	return failed
 }
 
 // longestWait is the longest Retry-After that is waited for on behalf of a request.
 const longestWait = 30 * time.Second
-
-// awaitReturn waits for a server that cannot be reached, as when it is being started anew.
-func (r *remote) awaitReturn(ctx context.Context, l link, failed error) error {
-	b := backoff{}
-	for deadline := time.Now().Add(r.b.opts.ReconnectTime); time.Now().Before(deadline); {
-		if err := sleep(ctx, b.next()); err != nil {
-			return err
-		}
-		req, err := r.w.request(ctx, http.MethodOptions, r.w.url, nil)
-		if err != nil {
-			return failed
-		}
-		resp, err := r.w.do(req)
-		if err == nil {
-			resp.Body.Close()
-			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-	}
-	return failed
-}
 
 func hasSession(l link) bool {
 	s, ok := l.(*session)

@@ -81,6 +81,7 @@ func zipped(n int) string {
 // A server that answers a call so fails the call, and nothing else.
 func TestAnswersThatFailTheirOwnCall(t *testing.T) {
 	const j = "application/json"
+	bomb := zipped(32)
 	for name, tc := range map[string]struct {
 		answer func(http.ResponseWriter, *http.Request, message) bool
 		says   string
@@ -146,7 +147,7 @@ func TestAnswersThatFailTheirOwnCall(t *testing.T) {
 		"no sign-in there":              {status(401, ``), "sign-in"},
 		"a tenth of a kilobyte that unfolds to two megabytes": {func(w http.ResponseWriter, r *http.Request, m message) bool {
 			w.Header().Set("Content-Encoding", "gzip")
-			return body(j, zipped(32))(w, r, m)
+			return body(j, bomb)(w, r, m)
 		}, "longer than allowed"},
 		"an answer that stands still": {func(w http.ResponseWriter, r *http.Request, m message) bool {
 			w.Header().Set("Content-Type", j)

@@ -150,7 +150,7 @@ func start(t *testing.T, s *server, change func(*bridge.Options)) *host {
 	h := &host{t: t, ended: make(chan error, 1), log: new(bytes.Buffer), answers: map[string]chan map[string]json.RawMessage{}}
 	o := bridge.Options{
 		Servers: []bridge.Server{{URL: s.url}}, MaxMessage: most, IdleTimeout: 500 * time.Millisecond, ReconnectTime: time.Second,
-		Transport: bridge.NewTransport(bridge.TransportOptions{HeadersTimeout: time.Second}),
+		Transport: bridge.NewTransport(bridge.TransportOptions{HeadersTimeout: 4 * time.Second}),
 		Logger:    slog.New(slog.NewTextHandler(lockedWriter{&h.all, h.log}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {
