@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -129,8 +130,10 @@ func (v *victim) kill() {
 // again. The one thing that may be lost is a token of the login that is good once; then,
 // and only then, the person is asked to sign in.
 func TestAServerThatIsKilledSignsNobodyOut(t *testing.T) {
-	kills := 4
-	if testing.Short() {
+	kills := 2
+	if n, err := strconv.Atoi(os.Getenv("CAUSEWAY_CRASH_ROUNDS")); err == nil {
+		kills = n
+	} else if testing.Short() {
 		kills = 1
 	}
 	e := &families{} // whose tokens are good for a minute: renewed at every refresh, and at every call
