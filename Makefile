@@ -20,7 +20,7 @@ conformance:
 
 # `causeway demo`, driven by the clients people use.
 e2e: e2e/node_modules/.installed
-	cd e2e && go test -count=1 -timeout 3m ./...
+	cd e2e && go test -count=1 -timeout 8m ./...
 
 e2e/node_modules/.installed: e2e/package.json e2e/package-lock.json
 	cd e2e && npm ci --no-progress --loglevel=error
