@@ -51,12 +51,12 @@ type Report struct {
 // Main parses the flags, which the caller has defined, serves the handler and exits
 // the process.
 func Main(handler func() http.Handler) {
-	MainSignedIn(func() (http.Handler, string, error) { return handler(), "", nil })
+	os.Exit(MainSignedIn(func() (http.Handler, string, error) { return handler(), "", nil }))
 }
 
 // MainSignedIn is Main for a server that wants a bearer token, which the function returns
-// with the handler.
-func MainSignedIn(handler func() (http.Handler, string, error)) {
+// with the handler. It returns the status to exit with.
+func MainSignedIn(handler func() (http.Handler, string, error)) int {
 	flag.Parse()
 	// Nothing is worth a line while measuring but what went wrong.
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
@@ -66,8 +66,9 @@ func MainSignedIn(handler func() (http.Handler, string, error)) {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func serve(handler http.Handler, token string) error {
