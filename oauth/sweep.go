@@ -146,7 +146,10 @@ func (w *sweeper) sweepGrant(ctx context.Context, g *grant, clients map[string]b
 	}
 	if !there {
 		n.orphans++
-		return s.grants.revoke(ctx, g.ID, "its client is gone", func(*grant) bool { return true })
+		if err := s.grants.revoke(ctx, g.ID, "its client is gone", func(*grant) bool { return true }); err != nil {
+			return err
+		}
+		return s.tellRevoked(ctx, g)
 	}
 	if g.Current != nil || g.Kind != "" {
 		if _, err := s.records.Get(ctx, userKey(g.User)+g.ID); errors.Is(err, store.ErrNotFound) {
