@@ -30,6 +30,7 @@ type ConsentPage struct {
 	Resource string
 	Scopes   []string
 	Person   string
+	Account  string // where it can be taken back
 }
 
 // askConsent shows the consent page.
@@ -44,7 +45,7 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, browser stri
 		return errors.New("the resource of a checked request is gone")
 	}
 	page := ConsentPage{
-		Server: s.provider.Name, Action: s.url("/consent"), Handle: handle.text,
+		Server: s.provider.Name, Action: s.url("/consent"), Account: s.url("/account"), Handle: handle.text,
 		Client: cmpOr(c.Name, "A program without a name"), Host: redirectHost(t.Request.Redirect),
 		Loopback: isLoopbackURI(t.Request.Redirect), Remember: t.MayRemember, Resource: res.Name, Scopes: res.words(t.Request.Scopes),
 	}
