@@ -89,8 +89,11 @@ func (p *somebody) open(ctx context.Context, address string) error {
 // ours is Causeway's provider before a resource that says who calls.
 func ours(t *testing.T) string {
 	t.Helper()
+	// The issuer is known once the server listens. The channel orders the handler with requests of
+	// other processes.
 	var handler http.Handler
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	ready := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-ready; handler.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)
 	provider := &oauth.Provider{
 		Issuer: server.URL, Login: login.Dev(),
@@ -105,6 +108,7 @@ func ours(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	close(ready)
 	return server.URL + "/mcp"
 }
 
