@@ -44,7 +44,7 @@ func TestWithoutAnEscrowTheServerAloneOpensNothing(t *testing.T) {
 	if err := s.Revoke(t.Context(), code.id); err != nil {
 		t.Fatal(err)
 	}
-	if g, _, _ := s.grants.get(t.Context(), code.id); len(g.Upstream)+len(g.Props) > 0 || len(e.revoked) > 0 {
+	if g, _, _ := s.grants.get(t.Context(), code.id); len(g.Upstream)+len(g.Props)+len(e.told()) > 0 {
 		t.Error("something is left of it")
 	}
 }
@@ -87,7 +87,7 @@ func TestAnEscrowRenewsBeforeAnybodyAsks(t *testing.T) {
 		s := ownServer(t, func(p *Provider) { p.Login, p.Escrow = fromElsewhere{upstreamServer: e}, &Escrow{} })
 		code := s.grants.createFrom(t, e)
 		a := s.grants.mustRedeem(t, code)
-		asked := e.asked
+		asked := e.calls()
 		for range 20 {
 			time.Sleep(30 * time.Minute)
 			g, _, err := s.grants.get(t.Context(), code.id)
@@ -95,7 +95,7 @@ func TestAnEscrowRenewsBeforeAnybodyAsks(t *testing.T) {
 				t.Fatalf("the token ended at %v, it is %v", g.UpstreamEnds, time.Now())
 			}
 		}
-		if n := e.asked - asked; n < 9 || n > 14 {
+		if n := e.calls() - asked; n < 9 || n > 14 {
 			t.Errorf("renewed %d times in 10 hours", n)
 		}
 		// The person leaves: no client has to ask for that to be noticed.
@@ -120,7 +120,7 @@ func TestWithAnEscrowTheLoginHearsOfTheLastRevocation(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		if len(e.revoked) > 0 {
+		if len(e.told()) > 0 {
 			t.Fatal("a revocation of one grant would have signed the person out of the other")
 		}
 		e.set(errors.New("it is down"))
@@ -134,8 +134,8 @@ func TestWithAnEscrowTheLoginHearsOfTheLastRevocation(t *testing.T) {
 		}
 		e.set(nil)
 		time.Sleep(2 * time.Hour)
-		if !slices.Equal(e.revoked, []string{"up-rt-2"}) {
-			t.Errorf("revoked %q", e.revoked)
+		if got := e.told(); !slices.Equal(got, []string{"up-rt-2"}) {
+			t.Errorf("revoked %q", got)
 		}
 		if g, _, _ := s.grants.get(t.Context(), second.id); g.Upstream != nil || g.Escrow != nil {
 			t.Error("it is kept on")

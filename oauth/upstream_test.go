@@ -88,7 +88,21 @@ func (e *upstreamServer) set(fail error) {
 	e.fail = fail
 }
 
-// with makes a provider of grants whose people came from elsewhere.
+// told are the tokens that it was told to revoke.
+func (e *upstreamServer) told() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.revoked)
+}
+
+// calls is how often it was asked for new tokens.
+func (e *upstreamServer) calls() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.asked
+}
+
+// from makes a provider of grants whose people came from elsewhere.
 func (s *grants) from(e *upstreamServer) *grants {
 	s.renewer = e
 	return s
