@@ -31,7 +31,7 @@ const (
 // allowed here is forbidden.
 var Plan = []Room{
 	// Nothing imports these.
-	{Path: "cmd", Imports: []string{"playground", "bridge", "examples", ".", "acme", "otel", "oauth", "oauth/login", "oauth/client", "mcphttp", "object", "store", "store/nats", "store/postgres", "internal"}},
+	{Path: "cmd", Imports: []string{"playground", "bridge", "examples", ".", "internal/person", "acme", "otel", "oauth", "oauth/login", "oauth/client", "mcphttp", "object", "store", "store/nats", "store/postgres", "internal"}},
 	{Path: "examples", Imports: []string{".", "internal/person", "acme", "otel", "oauth", "oauth/login", "mcphttp", "object", "store", "store/nats", "store/postgres"}},
 	{Path: "conformance", Imports: []string{".", "oauth", "oauth/login", "oauth/client", "mcphttp", "object", "store"}},
 
