@@ -10,8 +10,8 @@ test: lint unit conformance e2e
 lint:
 	.ci/lint
 
-# Every package, with the race detector.
-unit:
+# Every package, with the race detector. Some drive programs from npm.
+unit: e2e/node_modules/.installed
 	go test -race -timeout 5m ./...
 
 # The official MCP conformance suite against the fixtures, server and client.
