@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash -o pipefail
 
-.PHONY: test lint unit conformance e2e bench generate long fuzz crash
+.PHONY: test lint unit conformance e2e bench bench-bridge generate long fuzz crash
 
 test: lint unit conformance e2e
 
@@ -27,19 +27,25 @@ e2e/node_modules/.installed: e2e/package.json e2e/package-lock.json
 	touch $@
 
 # The figures of the README, printed by the machine it runs on.
-bench:
+bench: bench-bridge
 	cd bench && go run . -mem
 	cd bench && go run ./state -counter -sleepers 1000000
+
+# causeway connect beside mcp-remote, causeway expose beside supergateway.
+bench-bridge: e2e/node_modules/.installed
+	cd bench && go run ./bridge
+	cd bench && go run ./expose
 
 generate:
 	go generate ./...
 
 # Fuzz targets 60 seconds each, 500 rounds of every crash test, and the whole bench;
 # the output is kept.
-long: fuzz crash
+long: fuzz crash e2e/node_modules/.installed
 	mkdir -p docs/evidence
 	cd bench && go run . -mem -gate | tee ../docs/evidence/bench.txt
 	cd bench && go run ./state -counter -sleepers 1000000 -gate | tee ../docs/evidence/bench-state.txt
+	cd bench && (go run ./bridge -gate && go run ./expose -gate) | tee ../docs/evidence/bench-bridge.txt
 
 fuzz:
 	mkdir -p docs/evidence
