@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/causeway-mcp/causeway/object"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -80,20 +79,24 @@ func (a *Agent[State]) Handler(s *mcp.Server) MountHandler {
 type agentKey struct{ agent any }
 
 func (a *Agent[State]) register(st *storage, s *mcp.Server) error {
+	if len(a.Resources) > 0 {
+		st.audienceOf(a.Kind, a.Resources).add(s)
+	}
 	if _, ok := st.kinds.Load(agentKey{a}); ok {
 		return nil // mounted twice
 	}
 	spec := object.Spec[State]{Name: a.Kind, Initial: a.Initial}
+	if len(a.Resources) > 0 {
+		heard := st.audienceOf(a.Kind, a.Resources)
+		spec.Tell = func(string, State) (string, any) { return heard.topic(), nil }
+	}
 	if a.OnUpdate != nil || len(a.Resources) > 0 {
 		spec.OnUpdate = func(ctx context.Context, o *object.Object[State], state State) {
 			if a.OnUpdate != nil {
 				a.OnUpdate(ctx, &Self[State]{o}, state)
 			}
-			for _, uri := range a.Resources {
-				st.tellSubscribers(ctx, s, uri)
-				if id, ok := strings.CutPrefix(o.ID(), "h-"); ok {
-					st.tellSubscribers(ctx, s, uri+"?"+handleArgument+"="+st.signHandle(id))
-				}
+			if len(a.Resources) > 0 && !object.Told(ctx) {
+				st.audienceOf(a.Kind, a.Resources).tell(ctx, st, o.ID())
 			}
 		}
 	}
@@ -116,12 +119,6 @@ func (a *Agent[State]) register(st *storage, s *mcp.Server) error {
 		st.personal = append(st.personal, ownedKind{a.Kind, a.Scope, func(ctx context.Context, id string) error { return kind.Get(id).Delete(ctx) }})
 	}
 	return nil
-}
-
-func (st *storage) tellSubscribers(ctx context.Context, s *mcp.Server, uri string) {
-	if err := s.ResourceUpdated(ctx, &mcp.ResourceUpdatedNotificationParams{URI: uri}); err != nil {
-		st.log.Warn("subscribers could not be told of an update", "uri", uri, "error", err)
-	}
 }
 
 // Subscribable is opts, or new options for nil, for a server whose resources can be

@@ -36,6 +36,7 @@ type storage struct {
 
 	personal    []ownedKind // of agents whose objects belong to people; complete once the mounts are made
 	kinds       sync.Map    // agentKey → *object.Kind[State]
+	audiences   sync.Map    // kind → *audience
 	handleTools sync.Map    // *mcp.Tool → *mcp.Tool with the handle argument
 }
 
@@ -58,7 +59,7 @@ func openStorage(a *App) (_ *storage, err error) {
 		return nil, settingsError{err}
 	}
 	st.dir = dir
-	options := object.Options{Logger: st.log}
+	options := object.Options{Logger: st.log, Deliver: st.deliver}
 	defer func() {
 		if err != nil {
 			_ = st.close(context.Background())

@@ -590,11 +590,16 @@ func (o outlet) host() *host {
 }
 
 func (o outlet) notify(method string, params mcp.Params) error {
+	params, source := takeSource(params)
 	raw, err := marshal(params)
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", method, err)
 	}
-	return o.emit(jsonrpc.AppendNotification(make([]byte, 0, len(raw)+64), method, raw))
+	msg := jsonrpc.AppendNotification(make([]byte, 0, len(raw)+64), method, raw)
+	if source != "" && o.call == nil && o.session != nil {
+		return o.session.tellOnce(msg, source)
+	}
+	return o.emit(msg)
 }
 
 // emit sends a message on the call's stream while there is one, else on the

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"weak"
 
 	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -50,6 +51,9 @@ type host struct {
 	passives passiveCache
 	tools    toolIndex
 	tasks    *taskKinds
+	keepers  atomic.Int64 // sessions with a record that are subscribed to something
+	// deliveries are the sources that are being told of: source → *delivery.
+	deliveries sync.Map
 
 	mountsMu sync.Mutex
 	mounts   []weak.Pointer[Handler]

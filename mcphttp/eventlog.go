@@ -91,13 +91,28 @@ func eventPrefix(session, stream string) string {
 
 func seqKey(seq uint64) string { return fmt.Sprintf("%010x", seq) }
 
-// append keeps one event. final marks the last one of its stream.
-func (l *eventLog) append(ctx context.Context, seq uint64, data []byte, final bool) error {
-	v := make([]byte, 1+len(data))
+// A kept event is a byte of flags, its source behind its length if it has one, and the
+// message.
+const (
+	eventFinal   = 1 << iota // the last one of its stream
+	eventSourced             // it has a source
+)
+
+// maxSource is how long a source may be, in bytes.
+const maxSource = 255
+
+// append keeps one event. final marks the last one of its stream; source, which may be
+// empty, names what it tells of.
+func (l *eventLog) append(ctx context.Context, seq uint64, source string, data []byte, final bool) error {
+	v := make([]byte, 1, 2+len(source)+len(data))
 	if final {
-		v[0] = 1
+		v[0] |= eventFinal
 	}
-	copy(v[1:], data)
+	if source != "" && len(source) <= maxSource {
+		v[0] |= eventSourced
+		v = append(append(v, byte(len(source))), source...)
+	}
+	v = append(v, data...)
 	rev, err := l.records.Put(ctx, l.prefix+seqKey(seq), v, 0, &store.PutOptions{TTL: l.ttl})
 	if err != nil {
 		return fmt.Errorf("keeping an event for replay: %w", err)
@@ -119,9 +134,28 @@ func (l *eventLog) append(ctx context.Context, seq uint64, data []byte, final bo
 
 // A loggedEvent is one event as it was kept.
 type loggedEvent struct {
-	seq   uint64
-	data  []byte
-	final bool
+	seq    uint64
+	source string
+	data   []byte
+	final  bool
+}
+
+// decodeEvent reads what append has written.
+func decodeEvent(seq uint64, v []byte) (ev loggedEvent, ok bool) {
+	if len(v) == 0 {
+		return ev, false
+	}
+	ev = loggedEvent{seq: seq, final: v[0]&eventFinal != 0}
+	sourced, v := v[0]&eventSourced != 0, v[1:]
+	if sourced {
+		if len(v) == 0 || len(v) < 1+int(v[0]) {
+			return ev, false
+		}
+		n := 1 + int(v[0])
+		ev.source, v = string(v[1:n]), v[n:]
+	}
+	ev.data = v
+	return ev, true
 }
 
 // eventsAfter reads what was kept of a stream after seq. gap reports that events
@@ -133,11 +167,11 @@ func (h *Handler) eventsAfter(ctx context.Context, session, stream string, seq u
 			return nil, false, fmt.Errorf("reading kept events: %w", err)
 		}
 		n, perr := strconv.ParseUint(strings.TrimPrefix(r.Key, prefix), 16, 64)
-		if perr != nil || len(r.Value) == 0 {
+		if perr != nil || n <= seq {
 			continue
 		}
-		if n > seq {
-			evs = append(evs, loggedEvent{n, r.Value[1:], r.Value[0] == 1})
+		if ev, ok := decodeEvent(n, r.Value); ok {
+			evs = append(evs, ev)
 		}
 	}
 	return evs, len(evs) > 0 && evs[0].seq != seq+1, nil

@@ -145,6 +145,7 @@ func (s *subscription) deliver(method string, params mcp.Params) error {
 		meta = map[string]any{}
 	}
 	delete(meta, mcp.MetaKeySubscriptionID)
+	delete(meta, metaSource)
 	raw, err := marshal(params)
 	if err != nil {
 		return err

@@ -112,7 +112,7 @@ func (r *postReply) send(msg []byte, final bool) error {
 	ev := event{data: msg}
 	if r.log != nil {
 		r.seq++
-		if err := r.log.append(context.Background(), r.seq, msg, final); err != nil {
+		if err := r.log.append(context.Background(), r.seq, "", msg, final); err != nil {
 			r.h.log.Warn("an event could not be kept for replay", "error", err)
 		} else {
 			ev.id = eventID{r.stream, r.seq}.String()

@@ -73,6 +73,7 @@ type session struct {
 	link     *link // the connection of a transient session
 	kept     bool  // its record has been written again since it was opened or woken
 	restored bool  // subscriptions have been handed to the server
+	keeper   bool  // counted as one of the host's subscribed sessions
 }
 
 // liveSessions are the sessions of one host that are in memory.
@@ -247,6 +248,9 @@ func (s *session) decode(r store.Record) error {
 		return fmt.Errorf("session record: %w", err)
 	}
 	s.rec, s.rev = rec, r.Revision
+	if s.restored { // or else it is counted when its subscriptions are
+		s.countKeeper()
+	}
 	return nil
 }
 
@@ -325,6 +329,7 @@ func (s *session) update(ctx context.Context, change func(*sessionRecord)) error
 			s.mu.Lock()
 			if newRev > s.rev {
 				s.rec, s.rev = rec, newRev
+				s.countKeeper()
 			}
 			s.kept = true
 			s.mu.Unlock()
@@ -444,6 +449,7 @@ func (s *session) end() {
 		return
 	}
 	s.ended = true
+	s.countKeeper()
 	calls := slices.Clone(s.calls)
 	subs := s.rec.Subscriptions
 	s.mu.Unlock()
@@ -489,6 +495,7 @@ func (s *session) restoreSubscriptions() {
 	subs := s.rec.Subscriptions
 	done := s.restored
 	s.restored = true
+	s.countKeeper()
 	s.mu.Unlock()
 	if done {
 		return

@@ -24,10 +24,16 @@ type listener struct {
 	log    *eventLog
 	out    *queue
 	over   bool
+	told   []string // the sources of events in the log, oldest first
 }
 
 // emit sends a message on the session's own stream.
-func (s *session) emit(msg []byte) error {
+func (s *session) emit(msg []byte) error { return s.emitOnce(msg, "") }
+
+// emitOnce does so unless the log has an event of the same source already. Without a
+// source everything is sent, and what cannot be kept is sent all the same; with one,
+// whoever sends it will come again.
+func (s *session) emitOnce(msg []byte, source string) error {
 	if s.link != nil {
 		return s.link.send(event{data: msg})
 	}
@@ -41,20 +47,34 @@ func (s *session) emit(msg []byte) error {
 		return nil // nobody listens, and nobody ever did
 	}
 	ctx := context.Background()
-	if err := s.loadListener(ctx); err != nil {
+	err := s.loadListener(ctx)
+	if err != nil {
 		s.h.log.Warn("an event could not be kept for replay", "error", err)
+		if source != "" {
+			return err
+		}
 	}
 	ev := event{data: msg}
 	if l.log != nil {
+		if l.has(source) {
+			return nil
+		}
 		l.seq++
-		err := l.log.append(ctx, l.seq, msg, false)
+		err := l.log.append(ctx, l.seq, source, msg, false)
 		if errors.Is(err, store.ErrConflict) { // another process writes here too: go on after it
 			l.loaded = false
-			if err = s.loadListener(ctx); err == nil {
+			if err = s.loadListener(ctx); err == nil && l.has(source) {
+				return nil
+			}
+			if err == nil {
 				l.seq++
-				err = l.log.append(ctx, l.seq, msg, false)
+				err = l.log.append(ctx, l.seq, source, msg, false)
 			}
 		}
+		if err != nil && source != "" {
+			return err
+		}
+		l.note(source)
 		if err != nil {
 			s.h.log.Warn("an event could not be kept for replay", "error", err)
 		} else {
@@ -87,6 +107,10 @@ func (s *session) loadListener(ctx context.Context) error {
 		l.seq = max(l.seq, kept[n-1].seq)
 	}
 	l.log = s.h.newEventLog(s.id, listenStream)
+	l.told = nil
+	for _, ev := range kept {
+		l.note(ev.source)
+	}
 	l.loaded, l.opened = true, true
 	return nil
 }
@@ -130,6 +154,19 @@ func (s *session) open(ctx context.Context, after int64) (q *queue, missed []eve
 		from = eventID{listenStream, l.seq}.String()
 	}
 	return l.out, missed, from, nil
+}
+
+// has tells whether the log has an event of the source.
+func (l *listener) has(source string) bool { return source != "" && slices.Contains(l.told, source) }
+
+func (l *listener) note(source string) {
+	if source == "" {
+		return
+	}
+	if len(l.told) >= l.log.max {
+		l.told = l.told[:copy(l.told, l.told[1:])]
+	}
+	l.told = append(l.told, source)
 }
 
 func (l *listener) leave(q *queue) {
@@ -316,7 +353,7 @@ func (h *Handler) serveResumed(w http.ResponseWriter, r *http.Request, s *sessio
 			msg := encodeError([]byte(raw), errOutcomeUnknown)
 			out = append(out, event{id: eventID{id.stream, seq}.String(), data: msg})
 			// Kept, so that a client that comes again after it is told once.
-			if err := log.append(r.Context(), seq, msg, i == len(lost)-1); err != nil && !errors.Is(err, store.ErrConflict) {
+			if err := log.append(r.Context(), seq, "", msg, i == len(lost)-1); err != nil && !errors.Is(err, store.ErrConflict) {
 				h.log.Warn("an event could not be kept for replay", "error", err)
 			}
 		}

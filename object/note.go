@@ -28,19 +28,23 @@ const maxNotes = 32
 // Notify tells topic and data (JSON of at most 64 KiB) to Options.Deliver when the unit that ctx belongs to is
 // durable: at least once, also across a crash. Outside a unit it is one of its own. At most 32 for a unit.
 func (o *Object[S]) Notify(ctx context.Context, topic string, data any) error {
+	n, err := o.note(topic, data)
+	if err != nil || o.kind.host.opts.Deliver == nil {
+		return err
+	}
+	return o.change(ctx, func(u *unit) error { return u.tell(n) })
+}
+
+func (o *Object[S]) note(topic string, data any) (Note, error) {
 	b, err := json.Marshal(data)
 	if err != nil {
-		return fmt.Errorf("%w: the note cannot be stored as JSON: %w", ErrInvalid, err)
+		return Note{}, fmt.Errorf("%w: the note cannot be stored as JSON: %w", ErrInvalid, err)
 	}
 	if len(b) > maxPayload {
-		return &TooLargeError{What: "note", Size: len(b), Limit: maxPayload}
-	}
-	if o.kind.host.opts.Deliver == nil {
-		return nil
+		return Note{}, &TooLargeError{What: "note", Size: len(b), Limit: maxPayload}
 	}
 	// Time first, so that records list in the order in which they were told.
-	n := Note{ID: fmt.Sprintf("%016x-%s", time.Now().UnixNano(), rand.Text()), Kind: o.id.Kind, Obj: o.id.ID, Topic: topic, Data: b}
-	return o.change(ctx, func(u *unit) error { return u.tell(n) })
+	return Note{ID: fmt.Sprintf("%016x-%s", time.Now().UnixNano(), rand.Text()), Kind: o.id.Kind, Obj: o.id.ID, Topic: topic, Data: b}, nil
 }
 
 func (u *unit) tell(n Note) error {

@@ -21,8 +21,12 @@ type Spec[S any] struct {
 	// later, and unknown ones are dropped by the next update.
 	Initial S
 	// OnUpdate, if not nil, is called with each new state once it is durable, one call at a time and in order
-	// for each object. It is not called for states of the past after a restart.
+	// for each object. It is not called for states of the past after a restart. [Told] says whether Tell had
+	// something told of the state.
 	OnUpdate func(ctx context.Context, o *Object[S], st S)
+	// Tell, if not nil, is asked with each new state what to tell of it: a topic and data, as for [Object.Notify]
+	// and in the same entry as the state, or "" for nothing. It must be quick and must not use the object.
+	Tell func(id string, st S) (topic string, data any)
 	// OnAlarm runs alarms set with Schedule. A nil error ends the alarm, or this round of it; an error or panic
 	// has it tried again (see Schedule). The object may be used freely.
 	OnAlarm func(ctx context.Context, o *Object[S], a Alarm) error
@@ -271,11 +275,34 @@ func (o *Object[S]) runLocked(ctx context.Context, l *live, fn func(context.Cont
 	if err != nil {
 		return st, nil, err
 	}
+	told := false
+	if next != nil && o.kind.spec.Tell != nil {
+		if told, err = o.tell(u, &st); err != nil {
+			return st, nil, err
+		}
+	}
 	p, err = u.commit(ctx, next)
 	if next != nil && p != nil {
-		l.watch(p, next)
+		l.watch(p, next, told)
 	}
 	return st, p, err
+}
+
+// tell has the unit tell what the kind wants told of its new state.
+func (o *Object[S]) tell(u *unit, st *S) (told bool, err error) {
+	copied, err := o.copy(st)
+	if err != nil {
+		return false, err
+	}
+	topic, data := o.kind.spec.Tell(o.id.ID, copied)
+	if topic == "" || o.kind.host.opts.Deliver == nil {
+		return false, nil
+	}
+	n, err := o.note(topic, data)
+	if err != nil {
+		return false, err
+	}
+	return true, u.tell(n)
 }
 
 // next encodes the state that a unit has made; nil when it is the present one.

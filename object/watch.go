@@ -1,6 +1,8 @@
 package object
 
 import (
+	"context"
+
 	"github.com/causeway-mcp/causeway/store"
 )
 
@@ -13,13 +15,14 @@ type watchers struct {
 type observed struct {
 	pending store.Pending
 	state   []byte
+	told    bool
 }
 
 // maxObserved is how far an observer may lag before it misses states in between; it gets the newest always.
 const maxObserved = 1024
 
 // watch has OnUpdate called with the state once p is durable.
-func (l *live) watch(p store.Pending, s *seen) {
+func (l *live) watch(p store.Pending, s *seen, told bool) {
 	if l.def == nil || l.def.onUpdate == nil {
 		return
 	}
@@ -29,7 +32,7 @@ func (l *live) watch(p store.Pending, s *seen) {
 	if len(w.queue) >= maxObserved {
 		w.queue = w.queue[:copy(w.queue, w.queue[1:])]
 	}
-	w.queue = append(w.queue, observed{p, s.json})
+	w.queue = append(w.queue, observed{p, s.json, told})
 	if !w.running {
 		w.running = l.host.background(l.observe)
 	}
@@ -49,16 +52,26 @@ func (l *live) observe() {
 		l.watched.queue = l.watched.queue[1:]
 		l.mu.Unlock()
 		if l.await(l.host.ctx, next.pending) == nil {
-			l.callObserver(next.state)
+			l.callObserver(next.state, next.told)
 		}
 	}
 }
 
-func (l *live) callObserver(state []byte) {
+type toldKey struct{}
+
+// Told tells a kind's OnUpdate, by its context, that the kind's Tell had something told of the state: Options.Deliver
+// gets that, also after a crash.
+func Told(ctx context.Context) bool { told, _ := ctx.Value(toldKey{}).(bool); return told }
+
+func (l *live) callObserver(state []byte, told bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			l.host.log.Error("object: OnUpdate panicked", "kind", l.id.Kind, "panic", r)
 		}
 	}()
-	l.def.onUpdate(l.host.ctx, l.id.ID, state)
+	ctx := l.host.ctx
+	if told {
+		ctx = context.WithValue(ctx, toldKey{}, true)
+	}
+	l.def.onUpdate(ctx, l.id.ID, state)
 }

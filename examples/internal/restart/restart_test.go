@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -189,4 +191,81 @@ func waitForRuns(p *process, n int) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	p.t.Fatalf("run %d never began", n)
+}
+
+// Every change is told of exactly once, those too that were made in the moment of the
+// kill, whose makers never got an answer.
+func TestEveryChangeIsToldOnceAcrossKills(t *testing.T) {
+	rounds := 10
+	if s := os.Getenv("CAUSEWAY_CRASH_ROUNDS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rounds = n
+	}
+	p := start(t)
+	s := open(p)
+	s.last = s.get.next().id
+	s.call("resources/subscribe", `"uri":"test://book"`)
+	told := 0
+	for round := range rounds {
+		acked, stop := 0, make(chan bool)
+		go func() {
+			defer close(stop)
+			for {
+				resp, err := p.do("POST", modernCall("order"), modernHeaders("order"))
+				if err != nil {
+					return
+				}
+				_, err = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				if err != nil || resp.StatusCode != 200 {
+					return
+				}
+				acked++
+			}
+		}()
+		time.Sleep(time.Duration(20+7*(round%10)) * time.Millisecond)
+		p.kill()
+		<-stop
+		for ev := range s.get.events { // what came before the kill
+			if ev.id != "" {
+				s.last = ev.id
+			}
+			if ev.msg != nil {
+				told++
+			}
+		}
+		p.start()
+		s.listen()
+		var orders int
+		if _, err := fmt.Sscanf(s.tool("book", `{}`), "{Orders:%d", &orders); err != nil {
+			t.Fatal(err)
+		}
+		for told < orders {
+			s.hear()
+			told++
+		}
+		select {
+		case ev := <-s.get.events:
+			if ev.msg != nil {
+				t.Fatalf("round %d: told of more than %d changes: %+v", round, orders, ev.msg)
+			}
+		case <-time.After(50 * time.Millisecond):
+		}
+		if acked > orders {
+			t.Fatalf("round %d: %d orders, %d were acknowledged in this round alone", round, orders, acked)
+		}
+	}
+	t.Logf("%d kills, %d changes, each told once", rounds, told)
+}
+
+func modernCall(tool string) string {
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",`+
+		`"io.modelcontextprotocol/clientCapabilities":{}}}}`, tool)
+}
+
+func modernHeaders(tool string) map[string]string {
+	return map[string]string{"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": tool}
 }
