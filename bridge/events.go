@@ -128,16 +128,15 @@ func (e *eventReader) line(have int) ([]byte, error) {
 		part, _ := e.r.Peek(e.r.Buffered())
 		end := bytes.IndexAny(part, "\n\r")
 		if end >= 0 {
+			if have+len(long)+end > e.limit {
+				return nil, errTooLong
+			}
 			e.crLF = part[end] == '\r'
 			_, err := e.r.Discard(end + 1)
 			if long == nil {
 				return part[:end], err
 			}
-			long = append(long, part[:end]...)
-			if have+len(long) > e.limit {
-				return nil, errTooLong
-			}
-			return long, err
+			return append(long, part[:end]...), err
 		}
 		if have+len(long)+len(part) > e.limit {
 			return nil, errTooLong

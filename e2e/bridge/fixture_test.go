@@ -29,7 +29,6 @@ func newOldServer() *oldServer {
 	s.Server = mcp.NewServer(&mcp.Implementation{Name: "go-sdk-old", Version: "1.0.0"}, &mcp.ServerOptions{
 		SubscribeHandler:   func(context.Context, *mcp.SubscribeRequest) error { return nil },
 		UnsubscribeHandler: func(context.Context, *mcp.UnsubscribeRequest) error { return nil },
-		HasTools:           true,
 	})
 	mcp.AddTool(s.Server, &mcp.Tool{Name: "add"}, func(_ context.Context, _ *mcp.CallToolRequest, in struct {
 		A float64 `json:"a"`

@@ -132,16 +132,6 @@ func (p *pipe) add(id int) {
 	}
 }
 
-// ends waits for the process and says how it ended.
-func (p *pipe) ends() error {
-	for range p.lines {
-		if len(p.lines) == 0 {
-			break
-		}
-	}
-	return p.cmd.Wait()
-}
-
 func sessionsOf(s *oldServer) (n int) {
 	for range s.Sessions() {
 		n++
