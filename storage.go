@@ -151,6 +151,32 @@ func (st *storage) openSecret(dir string, given []byte) ([]byte, error) {
 	return secret, nil
 }
 
+// CheckSecret compares the file secret.key of a data directory with what the records in
+// it say their contents were made with, for tools that look at directories: nil if it is
+// the one, or if nothing was made with any. The error wraps fs.ErrNotExist if the file is
+// missing, which is as it should be for an [App] that is given its Secret.
+func CheckSecret(ctx context.Context, dir string, records store.Records) error {
+	r, err := records.Get(ctx, secretRecord)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading which secret the data was made with: %w", err)
+	}
+	name, known := filepath.Join(dir, secretFile), string(r.Value)
+	secret, err := readSecret(name)
+	if err != nil {
+		return err
+	}
+	if secret == nil {
+		return fmt.Errorf("%s, called %s: %w", name, known, fs.ErrNotExist)
+	}
+	if id := secretID(secret); id != known {
+		return fmt.Errorf("%s is not the secret that the data was made with (that one is called %s, this one %s): put the right one back", name, known, id)
+	}
+	return nil
+}
+
 // secretID names a secret without telling it.
 func secretID(secret []byte) string {
 	sum := sha256.Sum256(append([]byte("causeway secret id\x00"), secret...))

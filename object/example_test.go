@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"strings"
 	"time"
 
 	"github.com/causeway-mcp/causeway/object"
@@ -445,4 +446,106 @@ func ExampleObject_Export() {
 	// Output:
 	// <nil>
 	// map[apple:1]
+}
+
+func ExampleDone() {
+	host, kind := carts(object.Spec[Cart]{})
+	defer host.Close(context.Background())
+	ctx, o := context.Background(), kind.Get("alice")
+	order := func(context.Context, object.Tx, *Cart) (int, error) { return 7, nil }
+	_, done, _ := object.Done[int](ctx, o, "order")
+	fmt.Println(done)
+	_, _ = object.Once(ctx, o, "order", order)
+	number, done, err := object.Done[int](ctx, o, "order")
+	fmt.Println(number, done, err)
+	// Output:
+	// false
+	// 7 true <nil>
+}
+
+func ExampleTold() {
+	heard := make(chan string)
+	host, err := object.NewHost(store.NewMemory(), &object.Options{
+		Deliver: func(_ context.Context, n object.Note) error { heard <- "delivered: " + n.Topic; return nil }})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close(context.Background())
+	kind, _ := object.Register(host, object.Spec[Cart]{Name: "cart",
+		Tell: func(id string, c Cart) (string, any) {
+			if len(c.Items) < 2 {
+				return "", nil // nothing anybody away must hear of
+			}
+			return "two things for " + id, nil
+		},
+		OnUpdate: func(ctx context.Context, _ *object.Object[Cart], c Cart) {
+			heard <- fmt.Sprint(len(c.Items), " things, told: ", object.Told(ctx))
+		}})
+	_ = kind.Get("alice").SetState(context.Background(), Cart{Items: map[string]int{"apple": 1}})
+	fmt.Println(<-heard)
+	_ = kind.Get("alice").SetState(context.Background(), Cart{Items: map[string]int{"apple": 1, "bread": 1}})
+	fmt.Println(<-heard)
+	fmt.Println(<-heard)
+	// Unordered output:
+	// 1 things, told: false
+	// 2 things, told: true
+	// delivered: two things for alice
+}
+
+func ExampleObject_ID() {
+	host, kind := carts(object.Spec[Cart]{})
+	defer host.Close(context.Background())
+	o := kind.Get("alice")
+	fmt.Println(o.Kind(), o.ID())
+	// Output: cart alice
+}
+
+func ExampleObject_Import() {
+	host, kind := carts(object.Spec[Cart]{})
+	defer host.Close(context.Background())
+	// What is no export, or not whole, is refused wholly.
+	err := kind.Get("alice").Import(context.Background(), strings.NewReader("not an export"))
+	fmt.Println(errors.Is(err, object.ErrDamaged))
+	// Output: true
+}
+
+func ExampleHost_Check() {
+	host, kind := carts(object.Spec[Cart]{})
+	defer host.Close(context.Background())
+	ctx := context.Background()
+	_ = kind.Get("alice").SetState(ctx, Cart{Items: map[string]int{"apple": 1}})
+	fmt.Println(host.Check(ctx, store.ObjectID{Kind: "cart", ID: "alice"}))
+	// Output: <nil>
+}
+
+func ExampleHost_Export() {
+	host, kind := carts(object.Spec[Cart]{})
+	defer host.Close(context.Background())
+	ctx := context.Background()
+	_ = kind.Get("alice").SetState(ctx, Cart{Items: map[string]int{"apple": 1}})
+	var backup bytes.Buffer
+	// The Go type of the state need not be known.
+	fmt.Println(host.Export(ctx, store.ObjectID{Kind: "cart", ID: "alice"}, &backup), backup.Len() > 0)
+	// Output: <nil> true
+}
+
+func ExampleCron() {
+	host, kind := carts(object.Spec[Cart]{OnAlarm: func(context.Context, *object.Object[Cart], object.Alarm) error { return nil }})
+	defer host.Close(context.Background())
+	ctx, o := context.Background(), kind.Get("alice")
+	for name, when := range map[string]object.When{
+		"once": object.At(time.Now().Add(time.Hour)), "soon": object.In(time.Minute),
+		"hourly": object.Every(time.Hour), "at nine on working days": object.Cron("0 9 * * 1-5"),
+	} {
+		if _, err := o.Schedule(ctx, when, name, nil, nil); err != nil {
+			log.Fatal(err)
+		}
+	}
+	alarms, _ := o.Alarms(ctx)
+	fmt.Println(len(alarms))
+	_, err := o.Schedule(ctx, object.Cron("61 * * * *"), "never", nil, nil)
+	fmt.Println(errors.Is(err, object.ErrInvalid))
+	// Output:
+	// 4
+	// true
 }

@@ -57,6 +57,39 @@ func Once[S, R any](ctx context.Context, o *Object[S], key string, fn func(ctx c
 	return result, nil
 }
 
+// Done returns the result that [Once] remembers under key for o, and whether there is one: whether something has
+// been done already, without doing it. R is what the Once returned. Inside a unit of o it sees what the unit did.
+func Done[R, S any](ctx context.Context, o *Object[S], key string) (result R, done bool, err error) {
+	u, err := o.joined(ctx)
+	if err != nil {
+		return result, false, err
+	}
+	if u != nil {
+		known, ok := u.recall(key)
+		return decodeResult[R](known, ok)
+	}
+	l, err := o.enter(ctx)
+	if err != nil {
+		return result, false, err
+	}
+	known, ok := l.begin().recall(key)
+	l.leave()
+	if result, done, err = decodeResult[R](known, ok); err != nil {
+		return result, false, err
+	}
+	return result, done, l.tell(ctx)
+}
+
+func decodeResult[R any](known json.RawMessage, ok bool) (result R, done bool, err error) {
+	if !ok {
+		return result, false, nil
+	}
+	if err := json.Unmarshal(known, &result); err != nil {
+		return result, false, fmt.Errorf("%w: what Once remembers is of another type: %w", ErrInvalid, err)
+	}
+	return result, true, nil
+}
+
 func (u *unit) recall(key string) (json.RawMessage, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -255,6 +255,35 @@ func TestVerifyNamesADamagedDatabase(t *testing.T) {
 	}
 }
 
+func TestVerifyLooksAtTheSecret(t *testing.T) {
+	dir, _ := lived(t, false)
+	name := filepath.Join(dir, "secret.key")
+	right, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, content := range map[string]string{"another": strings.Repeat("ab", 32), "none": "not hexadecimal"} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := data(t, dir, "verify")
+		if exitCode(err, &bytes.Buffer{}) != 1 || strings.Contains(err.Error(), content) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		wantAll(t, err.Error(), name)
+	}
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	wantAll(t, mustData(t, dir, "verify"), "is whole", name, "App.Secret")
+	if err := os.WriteFile(name, right, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustData(t, dir, "verify"); strings.Contains(got, "secret") {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestAFlippedBitInTheLogIsFound(t *testing.T) {
 	dir, _ := lived(t, false)
 	mustData(t, dir, "compact")

@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
+	"github.com/causeway-mcp/causeway"
 	"github.com/causeway-mcp/causeway/store"
 )
 
@@ -39,10 +41,17 @@ func verifyData(ctx context.Context, d *dataDir, _ []string) error {
 			databases++
 		}
 	}
+	note := ""
+	switch err := causeway.CheckSecret(ctx, d.dir, d.engine); {
+	case errors.Is(err, fs.ErrNotExist):
+		note = fmt.Sprintf("The secret that it was made with is not in it: %v. Without it the program will not start, unless it is given as App.Secret.\n", err)
+	case err != nil:
+		found = append(found, err)
+	}
 	if err := joined("the data in "+d.dir+" is damaged", found); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(d.out, "%s is whole: %d objects, %d of them with a database\n", d.dir, objects, databases)
+	_, err := fmt.Fprintf(d.out, "%s is whole: %d objects, %d of them with a database\n%s", d.dir, objects, databases, note)
 	return err
 }
 
