@@ -151,13 +151,13 @@ func (sl *slot) addressee(q *question) (*call, *mcp.ServerSession) {
 // current is the call that something the child says is about: the latest that fits.
 // It is not sure, and there is none, if others could be meant. sl.mu is held.
 func (sl *slot) current(fits func(*call) bool) (_ *call, sure bool) {
-	if sl.t.isShared() && len(sl.calls)+len(sl.parked) > 1 {
+	if sl.t.isShared() && len(sl.calls) > 1 {
 		return nil, false
 	}
 	var found *call
 	for _, c := range sl.calls {
 		c.mu.Lock()
-		ok := !c.parked && fits(c)
+		ok := fits(c) // what a parked call is asked waits for the round after
 		c.mu.Unlock()
 		if ok && (found == nil || c.x.id > found.x.id) {
 			found = c
@@ -253,9 +253,6 @@ func (sl *slot) parkAs(id string, pk *parked) (mcp.Result, error) {
 	}
 	sl.mu.Lock()
 	sl.parked[id] = pk
-	pk.c.mu.Lock()
-	pk.c.parked = true
-	pk.c.mu.Unlock()
 	pk.expiry = time.AfterFunc(sl.t.s.opts.AnswerTimeout, func() { sl.expire(id) })
 	sl.mu.Unlock()
 	return roundEnd(pk.c.method, asks, parkedState+id)
@@ -312,6 +309,10 @@ func (sl *slot) resume(ctx context.Context, ss *mcp.ServerSession, id, method st
 		_, _ = sl.parkAs(id, pk)
 		return nil, &sdkrpc.Error{Code: sdkrpc.CodeInvalidParams, Message: "requestState belongs to another request"}
 	}
+	c.mu.Lock()
+	c.ctx, c.ss = ctx, ss
+	c.token = params.GetMeta()[jsonrpc.MetaProgressToken]
+	c.mu.Unlock()
 	for key, q := range pk.questions {
 		res, ok := answers[key]
 		if !ok {
@@ -332,10 +333,6 @@ func (sl *slot) resume(ctx context.Context, ss *mcp.ServerSession, id, method st
 	if len(pk.questions) > 0 {
 		return sl.parkAs(id, pk)
 	}
-	c.mu.Lock()
-	c.ctx, c.ss, c.parked = ctx, ss, false
-	c.token = params.GetMeta()[jsonrpc.MetaProgressToken]
-	c.mu.Unlock()
 	return sl.await(ctx, c)
 }
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 package expose
 
 import (
@@ -552,5 +554,24 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 	defer cancel()
 	if err := w.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestWithoutADirectoryThereIsOneUntilClose(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	s, err := New(Options{Command: []string{"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, _ := filepath.Glob(filepath.Join(tmp, "causeway-expose-*"))
+	if len(found) != 1 {
+		t.Fatalf("directories %v", found)
+	}
+	if info, err := os.Stat(found[0]); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v %v", info, err)
+	}
+	if err := s.Close(t.Context()); err != nil || exists(found[0]) {
+		t.Errorf("after Close: %v, there: %t", err, exists(found[0]))
 	}
 }

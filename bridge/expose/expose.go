@@ -57,8 +57,8 @@ type Options struct {
 	// PassEnv names variables of our environment that children get as they are.
 	PassEnv []string
 	// Dir is where directories of people are made, one for each, with permissions
-	// 0700. A child starts in its person's. Empty is "expose" in the directory for
-	// temporary files, which does not outlive the machine.
+	// 0700. A child starts in its person's. Empty is a new directory for temporary files,
+	// which Close removes.
 	Dir string
 	// Scope says who shares a child. The zero value is PerUser.
 	Scope Scope
@@ -126,6 +126,8 @@ type Server struct {
 	stop     context.CancelFunc
 	janitors sync.WaitGroup
 
+	temporary bool // Dir is ours to remove
+
 	mu      sync.Mutex
 	tenants map[string]*tenant
 	places  int // children that run or are about to
@@ -152,25 +154,29 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.Dir == "" {
-		o.Dir = filepath.Join(os.TempDir(), "causeway-expose")
-	}
-	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
-		return nil, fmt.Errorf("expose: %w", err)
-	}
 	if o.Props == nil || o.Scope == Shared {
 		o.Props = func(context.Context) any { return map[string]any{} }
 	}
 	if o.Scope == Shared {
 		// What it needs of a person is missing now as well as later.
-		if _, err := r.prepare(Data{Dir: o.Dir, Props: map[string]any{}}); err != nil {
+		if _, err := r.prepare(Data{Dir: os.TempDir(), Props: map[string]any{}}); err != nil {
 			return nil, fmt.Errorf("%w (a shared child belongs to no person)", err)
 		}
+	}
+	temporary := o.Dir == ""
+	if temporary {
+		// In a place that others can write to, so it must be new.
+		if o.Dir, err = os.MkdirTemp("", "causeway-expose-"); err != nil {
+			return nil, fmt.Errorf("expose: making a directory: %w", err)
+		}
+	}
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return nil, fmt.Errorf("expose: %w", err)
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("expose: making the directory: %w", err)
 	}
-	s := &Server{opts: o, recipe: r, log: o.Logger, forge: newForge(), tenants: make(map[string]*tenant)}
+	s := &Server{opts: o, recipe: r, log: o.Logger, forge: newForge(), tenants: make(map[string]*tenant), temporary: temporary}
 	s.guardian = startGuard(o.Guard, o.Logger)
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -262,6 +268,9 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 	s.guardian.close()
 	s.forge.close()
+	if s.temporary {
+		err = errors.Join(err, os.RemoveAll(s.opts.Dir))
+	}
 	return err
 }
 

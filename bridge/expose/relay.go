@@ -120,7 +120,6 @@ type call struct {
 	ss     *mcp.ServerSession
 	token  any // the client's progress token, nil if it wants no progress
 	modern bool
-	parked bool
 }
 
 // A note is a notification for the client of a call.

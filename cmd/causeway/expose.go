@@ -162,7 +162,6 @@ func (s *exposeSettings) prepare(app *causeway.App, stderr io.Writer) (*expose.S
 	app.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	o.Logger = app.Logger
 	o.Props = func(ctx context.Context) any { return oauth.Props[map[string]any](ctx) }
-	o.Dir = filepath.Join(os.TempDir(), "causeway-expose")
 	if app.Data != "" {
 		o.Dir = filepath.Join(app.Data, "people")
 	}
