@@ -302,7 +302,8 @@ func (a *App) buildMounts() error {
 // protect puts sign-in in front of the mounts.
 func (a *App) protect() (http.Handler, error) {
 	p := *a.SignIn
-	ctx := context.Background()
+	ctx, stop := context.WithCancel(context.Background()) // what sign-in does by itself ends with the storage
+	a.storage.stops = append(a.storage.stops, stop)
 	if p.Records == nil && p.Keys == nil && a.storage.dir != "" {
 		p.Records = store.Namespace(a.storage.engine, "oauth|")
 		keys, err := oauth.OpenKeyFile(ctx, filepath.Join(a.storage.dir, "signin.key"), p.Records)
