@@ -31,7 +31,7 @@ Connect a client:
   VS Code      code --add-mcp '{"name":"causeway-demo","type":"http","url":"{{.Base}}/mcp"}'
   Cursor       in ~/.cursor/mcp.json: {"mcpServers":{"causeway-demo":{"url":"{{.Base}}/mcp"}}}
   Inspector    npx @modelcontextprotocol/inspector --server-url {{.Base}}/mcp --transport http --protocol-era auto
-  stdio only   npx mcp-remote {{.Base}}/mcp
+  stdio only   causeway connect {{.Base}}/mcp, or npx mcp-remote {{.Base}}/mcp
 {{if .SignIn}}
 Without sign-in, for curl: causeway demo -no-auth
 {{else}}
