@@ -88,7 +88,7 @@ func (a *Agent[State]) register(st *storage, s *mcp.Server) error {
 	spec := object.Spec[State]{Name: a.Kind, Initial: a.Initial}
 	if len(a.Resources) > 0 {
 		heard := st.audienceOf(a.Kind, a.Resources)
-		spec.Tell = func(string, State) (string, any) { return heard.topic(), nil }
+		spec.Tell = func(string, *State) (string, any) { return heard.topic(), nil }
 	}
 	if a.OnUpdate != nil || len(a.Resources) > 0 {
 		spec.OnUpdate = func(ctx context.Context, o *object.Object[State], state State) {

@@ -472,7 +472,7 @@ func ExampleTold() {
 	}
 	defer host.Close(context.Background())
 	kind, _ := object.Register(host, object.Spec[Cart]{Name: "cart",
-		Tell: func(id string, c Cart) (string, any) {
+		Tell: func(id string, c *Cart) (string, any) {
 			if len(c.Items) < 2 {
 				return "", nil // nothing anybody away must hear of
 			}

@@ -25,8 +25,9 @@ type Spec[S any] struct {
 	// something told of the state.
 	OnUpdate func(ctx context.Context, o *Object[S], st S)
 	// Tell, if not nil, is asked with each new state what to tell of it: a topic and data, as for [Object.Notify]
-	// and in the same entry as the state, or "" for nothing. It must be quick and must not use the object.
-	Tell func(id string, st S) (topic string, data any)
+	// and in the same entry as the state, or "" for nothing. It must be quick, must not use the object, and must
+	// neither change nor keep the state.
+	Tell func(id string, st *S) (topic string, data any)
 	// OnAlarm runs alarms set with Schedule. A nil error ends the alarm, or this round of it; an error or panic
 	// has it tried again (see Schedule). The object may be used freely.
 	OnAlarm func(ctx context.Context, o *Object[S], a Alarm) error
@@ -290,11 +291,7 @@ func (o *Object[S]) runLocked(ctx context.Context, l *live, fn func(context.Cont
 
 // tell has the unit tell what the kind wants told of its new state.
 func (o *Object[S]) tell(u *unit, st *S) (told bool, err error) {
-	copied, err := o.copy(st)
-	if err != nil {
-		return false, err
-	}
-	topic, data := o.kind.spec.Tell(o.id.ID, copied)
+	topic, data := o.kind.spec.Tell(o.id.ID, st)
 	if topic == "" || o.kind.host.opts.Deliver == nil {
 		return false, nil
 	}
