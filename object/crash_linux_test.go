@@ -9,6 +9,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,14 +42,23 @@ type countedCrash struct {
 // live runs the child until the disk crashes at its nth operation.
 func (c *countedCrash) live(n int, env ...string) {
 	c.t.Helper()
-	dir := c.t.TempDir()
+	dir, unmount := c.mount()
+	c.disk.CrashAt(n)
+	c.work(dir, env...)
+	must(c.t, unmount())
+}
+
+// mount shows the disk, until the end of the test at the latest.
+func (c *countedCrash) mount() (dir string, unmount func() error) {
+	c.t.Helper()
+	dir = c.t.TempDir()
 	unmount, err := faultmount.Mount(c.disk, dir)
 	if err != nil {
 		c.t.Skipf("cannot mount a file system: %v", err)
 	}
-	c.disk.CrashAt(n)
-	c.work(dir, env...)
-	must(c.t, unmount())
+	unmount = sync.OnceValue(unmount)
+	c.t.Cleanup(func() { _ = unmount() })
+	return dir, unmount
 }
 
 func (c *countedCrash) work(dir string, env ...string) {
@@ -92,9 +102,7 @@ func (c *countedCrash) work(dir string, env ...string) {
 // look tells what is wrong with what is left.
 func (c *countedCrash) look() error {
 	c.t.Helper()
-	dir := c.t.TempDir()
-	unmount, err := faultmount.Mount(c.disk, dir)
-	must(c.t, err)
+	dir, unmount := c.mount()
 	defer func() { must(c.t, unmount()) }()
 	var acked bytes.Buffer
 	for name, n := range c.ledger {
