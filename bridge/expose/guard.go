@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A guardian tells the guard, a process of its own, which children there are. Should
@@ -60,8 +61,13 @@ func (g *guardian) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.in.Close()
+	// It has nothing left to do; one that stays is not the guard it should be.
+	late := time.AfterFunc(guardGrace, func() { _ = g.cmd.Process.Kill() })
+	defer late.Stop()
 	_ = g.cmd.Wait()
 }
+
+const guardGrace = 5 * time.Second
 
 // Guard is all that the guard process does: it reads from r, its standard input,
 // which children there are, and ends them when there is no more to read, which is
