@@ -27,7 +27,7 @@ func (h *Handler) Sessions(ctx context.Context, user string) ([]SessionInfo, err
 	if user == "" {
 		return nil, nil // nobody's sessions are nobody's to see
 	}
-	prefix := sessionPrefix + userDigest(user) + "/"
+	prefix := sessionPrefix + h.userDigest(user) + "/"
 	var all []SessionInfo
 	for r, err := range h.opts.Records.List(ctx, prefix) {
 		if err != nil {
@@ -40,7 +40,7 @@ func (h *Handler) Sessions(ctx context.Context, user string) ([]SessionInfo, err
 		if rec.User != user {
 			continue // another one with the same digest
 		}
-		info := SessionInfo{ID: userDigest(user) + "-" + r.Key[len(prefix):], Client: rec.Client, Version: rec.Version, Kept: time.Unix(rec.Touched, 0)}
+		info := SessionInfo{ID: h.userDigest(user) + "-" + r.Key[len(prefix):], Client: rec.Client, Version: rec.Version, Kept: time.Unix(rec.Touched, 0)}
 		if p, err := decodeInitialize(rec.Initialize); err == nil && p.ClientInfo != nil {
 			info.Program = p.ClientInfo.Name
 		}

@@ -148,7 +148,7 @@ func (h *Handler) serveInitialize(w http.ResponseWriter, r *http.Request, host *
 		writeError(w, status, msg.ID, werr)
 		return
 	}
-	id := newSessionID(user)
+	id := h.newSessionID(user)
 	if !h.startCall() {
 		h.census.removed(id)
 		writeError(w, http.StatusServiceUnavailable, msg.ID, wireError(sdkrpc.CodeInternalError, "the server is shutting down; try again"))

@@ -72,7 +72,7 @@ func (ls *links) remove(l *link) {
 }
 
 func (h *Handler) newLink(ctx context.Context, r *http.Request, host *host) *link {
-	l := &link{id: newSessionID(userOf(r)), h: h, host: host, user: userOf(r), client: clientOf(r.Context()), extra: extraOf(r), out: h.newQueue()}
+	l := &link{id: h.newSessionID(userOf(r)), h: h, host: host, user: userOf(r), client: clientOf(r.Context()), extra: extraOf(r), out: h.newQueue()}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
 	h.links.add(l)
 	return l

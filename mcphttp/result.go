@@ -62,10 +62,54 @@ func (c *call) encode(res mcp.Result) (body []byte, err error) {
 			return b, nil
 		}
 	}
+	if c.user != "" {
+		res = private(res)
+	}
 	if !c.modern {
 		return marshal(res)
 	}
 	return c.encodeModern(res)
+}
+
+// private is what a signed-in caller gets of a result whose author did not say who may
+// keep it. The SDK calls that "public", with no time to live; what was answered to somebody
+// known may be theirs alone. A scope that comes with a time to live is the author's.
+func private(res mcp.Result) mcp.Result {
+	const scope = "private"
+	unsaid := func(c mcp.Cacheable) bool { return c.TTLMs == 0 && c.CacheScope != scope }
+	switch r := res.(type) {
+	case *mcp.ReadResourceResult:
+		if unsaid(r.Cacheable) {
+			own := *r
+			own.CacheScope = scope
+			return &own
+		}
+	case *mcp.ListToolsResult:
+		if unsaid(r.Cacheable) {
+			own := *r
+			own.CacheScope = scope
+			return &own
+		}
+	case *mcp.ListPromptsResult:
+		if unsaid(r.Cacheable) {
+			own := *r
+			own.CacheScope = scope
+			return &own
+		}
+	case *mcp.ListResourcesResult:
+		if unsaid(r.Cacheable) {
+			own := *r
+			own.CacheScope = scope
+			return &own
+		}
+	case *mcp.ListResourceTemplatesResult:
+		if unsaid(r.Cacheable) {
+			own := *r
+			own.CacheScope = scope
+			return &own
+		}
+	}
+	return res
 }
 
 // encodeToolResult is the fast path: text blocks and ready-made structured

@@ -2,6 +2,7 @@ package mcphttp
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
@@ -148,14 +149,17 @@ func (l *liveSessions) all() []*session {
 // Session ids carry a short digest of their user before 130 random bits, so that
 // the sessions of one user lie together in the store and can be counted, and so
 // that nobody's id can be mistaken for another user's.
-func newSessionID(user string) string { return userDigest(user) + "-" + rand.Text() }
+func (h *Handler) newSessionID(user string) string { return h.userDigest(user) + "-" + rand.Text() }
 
-func userDigest(user string) string {
+// userDigest is what the ids of a user's sessions and tasks have in common. Ids are seen by
+// others (proxies, logs), so it takes the secret to tell whose they are.
+func (h *Handler) userDigest(user string) string {
 	if user == "" {
 		return "0"
 	}
-	sum := sha256.Sum256([]byte("mcp session user\x00" + user))
-	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:5]))
+	mac := hmac.New(sha256.New, h.opts.Secret)
+	mac.Write([]byte("mcp session user\x00" + user))
+	return strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:5]))
 }
 
 const sessionPrefix = "mcp/session/"
@@ -532,7 +536,7 @@ func (c *census) removed(id string) {
 // admit counts one more session of user in, or refuses it.
 func (h *Handler) admit(ctx context.Context, user string) error {
 	c := &h.census
-	digest := userDigest(user)
+	digest := h.userDigest(user)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	over := func() bool {

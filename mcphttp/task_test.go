@@ -681,7 +681,7 @@ func TestAnotherUsersTaskDoesNotExist(t *testing.T) {
 	ada, bob := k.by("ada"), k.by("bob")
 	id := ada.create("ask", "")
 	key := ada.asking(id, 1)[0]
-	unknown := newSessionID("bob")
+	unknown := h.newSessionID("bob")
 	stripped := func(a *answered) string { return fmt.Sprint(a.status, a.body) }
 	for name, send := range map[string]func(k *tasker, id string) *answered{
 		"get": func(k *tasker, id string) *answered { return k.send("tasks/get", id, fmt.Sprintf(`"taskId":%q`, id)) },

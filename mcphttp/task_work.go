@@ -55,7 +55,7 @@ var (
 // of the call's context: the task keeps its values, not its end.
 func (c *call) newTask(ctx context.Context, kind *taskKind, raw mcp.ToolHandler, req *mcp.CallToolRequest) *task {
 	now := wireNow()
-	t := &task{h: c.h, kind: kind, id: newSessionID(c.user), raw: raw, req: req}
+	t := &task{h: c.h, kind: kind, id: c.h.newSessionID(c.user), raw: raw, req: req}
 	t.first = taskRecord{User: c.user, Tool: c.target, Server: c.host.name, Owner: c.h.tasks.owner, Status: taskWorking,
 		Created: now, Updated: now, TTL: kind.opts.TTL.Milliseconds(), Poll: kind.opts.Poll.Milliseconds()}
 	tc := &call{h: c.h, host: c.host, ss: c.ss, asking: c.asking, modern: true, user: c.user, method: c.method, target: c.target,

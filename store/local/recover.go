@@ -199,7 +199,7 @@ func (s *Store) checkUnused(d *dataFile, why error) error {
 // rebuild reads all packs, for want of an index.
 func (s *Store) rebuild(c *catalogue, r *replay) (*index, error) {
 	if len(c.packs)+len(c.order) > 0 {
-		s.log.Warn("the index of the data directory is missing or bad; reading everything", "dir", s.disk.Path("."))
+		s.log.Info("the data directory has no index yet, or none that is good; reading everything, nothing is lost", "dir", s.disk.Path("."))
 	}
 	replaced := make(map[uint32]bool)
 	for _, p := range c.packs {
