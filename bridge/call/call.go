@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 
@@ -51,7 +52,11 @@ const maxMessage = 64 << 20
 
 // Dial connects. Errors of signing in are found with errors.Is.
 func Dial(ctx context.Context, o Options) (*Session, error) {
-	w := &watcher{next: o.Transport, header: o.Header}
+	server, err := url.Parse(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("reading the URL: %w", err)
+	}
+	w := &watcher{next: o.Transport, header: o.Header, server: server}
 	if w.next == nil {
 		w.next = http.DefaultTransport
 	}
@@ -195,14 +200,28 @@ func (n *notes) say(line string) {
 type watcher struct {
 	next   http.RoundTripper
 	header http.Header
+	server *url.URL
 
 	mu     sync.Mutex
 	err    error
 	status int
 }
 
+// errElsewhere: the server must not have what it is sent carried to another, by a
+// redirect or by the endpoint that HTTP+SSE lets it name.
+var errElsewhere = errors.New("the server sends requests to another origin")
+
 // RoundTrip implements http.RoundTripper.
 func (w *watcher) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != w.server.Scheme || !strings.EqualFold(r.URL.Host, w.server.Host) {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.err = errElsewhere
+		return nil, errElsewhere
+	}
 	if len(w.header) > 0 {
 		r = r.Clone(r.Context())
 		for name, values := range w.header {

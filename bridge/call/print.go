@@ -31,10 +31,38 @@ type Printer struct {
 }
 
 func (p *Printer) json(v any) error {
-	enc := json.NewEncoder(p.Out)
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	text := b.String()
+	if p.Terminal {
+		text = escape(text)
+	}
+	_, err := io.WriteString(p.Out, text)
+	return err
+}
+
+// escape writes what clean would take out of JSON as escapes, which mean the same.
+// Those below the space are escapes already, or the encoder's own line ends.
+func escape(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if r >= ' ' && isControl(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// isControl reports whether a terminal could do something at r other than show it.
+func isControl(r rune) bool {
+	return r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
 func (p *Printer) text(s string) error {
@@ -215,7 +243,7 @@ func clean(s string) string {
 		switch {
 		case r == '\n' || r == '\t':
 			return r
-		case r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
+		case isControl(r):
 			return '·'
 		}
 		return r
