@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,6 +23,12 @@ var passedOn = []string{
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 	// Windows cannot start programs without these.
 	"SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "TEMP", "TMP", "WINDIR",
+}
+
+// hasPassword tells whether a value is a URL that carries who is asking.
+func hasPassword(v string) bool {
+	u, err := url.Parse(v)
+	return err != nil && strings.Contains(v, "@") || err == nil && u.User != nil
 }
 
 // Data is what the templates of [Options.Command] and [Options.Env] can use.
@@ -137,8 +144,12 @@ func (r *recipe) prepare(d Data) (*launch, error) {
 			l.secrets = append(l.secrets, v)
 		}
 	}
-	for _, name := range r.pass {
-		if v, ok := os.LookupEnv(name); ok && !set[name] {
+	for i, name := range r.pass {
+		v, ok := os.LookupEnv(name)
+		if i < len(passedOn) && hasPassword(v) {
+			continue // a proxy's; the operator may pass it on by name
+		}
+		if ok && !set[name] {
 			l.env = append(l.env, name+"="+v)
 			set[name] = true
 		}
