@@ -104,7 +104,7 @@ func (d *documents) client(ctx context.Context, id string) (*client, error) {
 	if kept != nil && time.Now().Before(kept.Fresh) {
 		return parseDocument(id, kept.Text)
 	}
-	c, err := d.fetch(ctx, id)
+	c, err := d.fetch(ctx, id, kept == nil)
 	if err == nil {
 		return c, nil
 	}
@@ -143,11 +143,18 @@ func (d *documents) kept(ctx context.Context, id string) (*document, error) {
 	return doc, nil
 }
 
+var errBusy = errors.New("too many documents are being fetched")
+
 var errRecentlyFailed = errors.New("its origin failed a moment ago")
 
-func (d *documents) fetch(ctx context.Context, id string) (*client, error) {
+func (d *documents) fetch(ctx context.Context, id string, wait bool) (*client, error) {
 	if d.failedRecently(id) {
 		return nil, errRecentlyFailed
+	}
+	// Whoever names slow origins takes every slot: a client that is known does not wait for
+	// that, as its last good copy will do.
+	if !wait && len(d.slots) == cap(d.slots) {
+		return nil, errBusy
 	}
 	// Many may wait for one fetch, so it does not end with the first of them.
 	c, err, _ := d.flight.Do(id, func() (any, error) {

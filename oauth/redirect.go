@@ -29,6 +29,11 @@ func safeRedirect(uri string, custom bool) bool {
 	if err != nil || u.User != nil || slices.Contains(dangerousSchemes, u.Scheme) {
 		return false
 	}
+	// Escapes hide letters that look like others from the check above, and from the person
+	// who reads the host on the consent page. Hosts that need them are written as "xn--".
+	if strings.ContainsFunc(u.Host, isUnsafe) || strings.Contains(u.Host, "%") {
+		return false
+	}
 	switch u.Scheme {
 	case "https":
 		return u.Hostname() != "" && u.Opaque == ""

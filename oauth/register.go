@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 
@@ -91,8 +92,8 @@ func parseClientMetadata(body []byte, custom bool) (*clientMetadata, *wireError)
 			return nil, wire(http.StatusBadRequest, "invalid_redirect_uri", "redirect_uris: want https, or http on loopback, without fragment or user")
 		}
 	}
-	if len(m.ClientName) > maxClientName || !isText(m.ClientName) {
-		return nil, badMetadata("client_name is too long or has control characters")
+	if len(m.ClientName) > maxClientName || !isText(m.ClientName) || m.ClientName != "" && !showsSomething(m.ClientName) {
+		return nil, badMetadata("client_name is too long, has control characters or shows nothing")
 	}
 	for _, uri := range []string{m.ClientURI, m.LogoURI, m.TosURI, m.PolicyURI} {
 		if uri != "" && !isWebURL(uri) {
@@ -109,11 +110,18 @@ func parseClientMetadata(body []byte, custom bool) (*clientMetadata, *wireError)
 // those that turn the direction of what follows.
 func isText(s string) bool {
 	for _, c := range s {
-		if c == unicode.ReplacementChar || unicode.IsControl(c) || unicode.In(c, unicode.Bidi_Control) {
+		if c == unicode.ReplacementChar || unicode.IsControl(c) || unicode.In(c, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 			return false
 		}
 	}
 	return true
+}
+
+// showsSomething reports whether a name leaves a mark on a page.
+func showsSomething(s string) bool {
+	return strings.ContainsFunc(s, func(c rune) bool {
+		return unicode.IsGraphic(c) && !unicode.IsSpace(c) && !unicode.In(c, unicode.Other_Default_Ignorable_Code_Point)
+	})
 }
 
 func isWebURL(s string) bool {

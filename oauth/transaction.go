@@ -156,8 +156,9 @@ func (s *Server) cookieName() string {
 	return "causeway-" + s.issuer.Port()
 }
 
-// maxBrowserCookies is how many cookies of one browser are looked at.
-const maxBrowserCookies = 16
+// maxBrowserCookies is how many cookies of one browser are looked at: more than browsers keep
+// for a host, as a sign-in whose cookie is not looked at cannot be finished.
+const maxBrowserCookies = 200
 
 // browsers are the cookies that the browser brought; mostly it is one. A program that
 // opens several sign-ins at the same moment, in a browser that has no cookie yet, makes it

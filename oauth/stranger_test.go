@@ -1,0 +1,92 @@
+package oauth
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/causeway-mcp/causeway/store"
+)
+
+func TestTheHostOnTheConsentPageIsWrittenInASCII(t *testing.T) {
+	for _, uri := range []string{"https://g%D1%96thub.com/cb", "https://github.com%E2%80%AE/cb", "https://github%E3%80%82com/cb"} {
+		if safeRedirect(uri, false) {
+			t.Errorf("%s may be registered; the consent page says %q", uri, redirectHost(uri))
+		}
+	}
+	for _, uri := range []string{"https://xn--gthub-n4a.com/cb", "https://a.example/%D1%96", "http://[::1]:8/cb", "http://127.0.0.1:1/x"} {
+		if !safeRedirect(uri, false) {
+			t.Errorf("%s is refused", uri)
+		}
+	}
+}
+
+// A browser sends no SameSite=Lax cookie with a POST of another site, so each gets a new one.
+func TestManyPostedSignInsDoNotLockABrowserOut(t *testing.T) {
+	w := newWorld(t, nil)
+	client := w.registers()
+	u, _ := url.Parse(w.asks(client))
+	own, _ := url.Parse(w.srv.URL)
+	b := w.browser()
+	for i := range 40 {
+		fresh := w.browser() // the POST of another site: without cookies
+		page := fresh.post(w.url("/authorize"), u.Query(), "Sec-Fetch-Site", "cross-site", "Origin", "https://app.example")
+		b.http.Jar.SetCookies(own, fresh.http.Jar.Cookies(own)) // but what it sets stays
+		if a := b.post(w.url("/consent"), page.fields("decision", "allow")); a.status != 200 {
+			t.Fatalf("sign-in %d of this browser: %d, %d cookies", i+1, a.status, len(b.http.Jar.Cookies(own)))
+		}
+	}
+}
+
+func TestANameThatShowsNothingIsNoName(t *testing.T) {
+	for _, name := range []string{"   ", "\u200b", "\u2060\u00a0", "a\u2028b", "\u3164"} {
+		if _, err := parseClientMetadata([]byte(fmt.Sprintf(`{"client_name":%q,"redirect_uris":["https://a.example/cb"]}`, name)), false); err == nil && strings.TrimSpace(name) != "x" {
+			t.Errorf("%q is a name", name)
+		}
+	}
+}
+
+func TestAStrangersSlowOriginDoesNotHoldUpAClientThatIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		records := store.NewMemory()
+		d := newDocuments(records, slog.New(slog.DiscardHandler))
+		known := "https://good.example/client"
+		d.http = &http.Client{Transport: slowFor(func(r *http.Request) string {
+			if r.URL.Host == "evil.example" {
+				<-r.Context().Done()
+				return ""
+			}
+			return `{"client_id":"` + known + `","client_name":"x","redirect_uris":["https://good.example/cb"]}`
+		})}
+		if _, err := d.client(t.Context(), known); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(minFresh + time.Second)
+		for i := range maxFetches {
+			go d.client(t.Context(), fmt.Sprintf("https://evil.example/%d", i))
+		}
+		synctest.Wait()
+		began := time.Now()
+		_, err := d.client(t.Context(), known)
+		if waited := time.Since(began); err != nil || waited > 0 {
+			t.Errorf("a kept client waited %v (virtual) for strangers, err %v", waited, err)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+type slowFor func(*http.Request) string
+
+func (f slowFor) RoundTrip(r *http.Request) (*http.Response, error) {
+	text := f(r)
+	if r.Context().Err() != nil {
+		return nil, r.Context().Err()
+	}
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+}
