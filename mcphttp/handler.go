@@ -328,8 +328,7 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool
 		size = min(r.ContentLength+1, 64<<10)
 	}
 	buf := make([]byte, 0, size)
-	reading := h.watch.startReading(http.NewResponseController(w), h.opts.ReadTimeout)
-	defer h.watch.doneReading(reading)
+	defer h.watch.done(h.watch.start(&transfer{rc: http.NewResponseController(w)}, h.opts.ReadTimeout))
 	body := http.MaxBytesReader(w, r.Body, h.opts.MaxBody)
 	for {
 		if len(buf) == cap(buf) {

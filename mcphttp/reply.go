@@ -321,8 +321,8 @@ func (r *postReply) writeOneEvent(msg []byte) {
 }
 
 func (r *postReply) writeBody(body []byte) {
-	w := r.h.watch.startWriting(http.NewResponseController(r.w), r.h.opts.WriteTimeout)
-	defer r.h.watch.doneWriting(w)
+	w := r.h.watch.start(&transfer{rc: http.NewResponseController(r.w), writes: true}, r.h.opts.WriteTimeout)
+	defer r.h.watch.done(w)
 	for len(body) > piece {
 		if _, err := r.w.Write(body[:piece]); err != nil {
 			return

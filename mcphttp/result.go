@@ -75,41 +75,32 @@ func (c *call) encode(res mcp.Result) (body []byte, err error) {
 // keep it. The SDK calls that "public", with no time to live; what was answered to somebody
 // known may be theirs alone. A scope that comes with a time to live is the author's.
 func private(res mcp.Result) mcp.Result {
-	const scope = "private"
-	unsaid := func(c mcp.Cacheable) bool { return c.TTLMs == 0 && c.CacheScope != scope }
 	switch r := res.(type) {
 	case *mcp.ReadResourceResult:
-		if unsaid(r.Cacheable) {
-			own := *r
-			own.CacheScope = scope
-			return &own
-		}
+		return keptPrivate(r, func(r *mcp.ReadResourceResult) *mcp.Cacheable { return &r.Cacheable })
 	case *mcp.ListToolsResult:
-		if unsaid(r.Cacheable) {
-			own := *r
-			own.CacheScope = scope
-			return &own
-		}
+		return keptPrivate(r, func(r *mcp.ListToolsResult) *mcp.Cacheable { return &r.Cacheable })
 	case *mcp.ListPromptsResult:
-		if unsaid(r.Cacheable) {
-			own := *r
-			own.CacheScope = scope
-			return &own
-		}
+		return keptPrivate(r, func(r *mcp.ListPromptsResult) *mcp.Cacheable { return &r.Cacheable })
 	case *mcp.ListResourcesResult:
-		if unsaid(r.Cacheable) {
-			own := *r
-			own.CacheScope = scope
-			return &own
-		}
+		return keptPrivate(r, func(r *mcp.ListResourcesResult) *mcp.Cacheable { return &r.Cacheable })
 	case *mcp.ListResourceTemplatesResult:
-		if unsaid(r.Cacheable) {
-			own := *r
-			own.CacheScope = scope
-			return &own
-		}
+		return keptPrivate(r, func(r *mcp.ListResourceTemplatesResult) *mcp.Cacheable { return &r.Cacheable })
 	}
 	return res
+}
+
+// keptPrivate changes a copy: the handler may hand its result out again.
+func keptPrivate[R any, P interface {
+	*R
+	mcp.Result
+}](r P, of func(P) *mcp.Cacheable) mcp.Result {
+	if of(r).TTLMs != 0 {
+		return r
+	}
+	own := *r
+	of(&own).CacheScope = "private"
+	return P(&own)
 }
 
 // encodeToolResult is the fast path: text blocks and ready-made structured

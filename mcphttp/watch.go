@@ -135,55 +135,38 @@ func (w *watch) cancelCalls(cause error) {
 // long ago, as a deadline, makes a read or write that is waiting fail at once.
 var longAgo = time.Unix(1, 0)
 
-// A reading is a request's body being read: the connection gets a deadline only
-// when its time is up.
-type reading struct {
+// A transfer is a request's body being read, or an answer being written: its connection
+// gets a deadline only when the time is up.
+type transfer struct {
 	place
-	rc   *http.ResponseController
-	late bool // guarded by the watch
+	rc     *http.ResponseController
+	writes bool
+	late   bool // guarded by the watch
 }
 
-func (r *reading) overdue() {
-	r.late = true
-	_ = r.rc.SetReadDeadline(longAgo)
-}
-
-// startReading gives the body of a request d to arrive. done must follow.
-func (w *watch) startReading(rc *http.ResponseController, d time.Duration) *reading {
-	r := &reading{rc: rc}
-	w.add(&r.place, r, d)
-	return r
-}
-
-func (w *watch) doneReading(r *reading) {
-	w.remove(&r.place)
-	if r.late {
-		_ = r.rc.SetReadDeadline(time.Time{})
+func (t *transfer) setDeadline(at time.Time) {
+	if t.writes {
+		_ = t.rc.SetWriteDeadline(at)
+	} else {
+		_ = t.rc.SetReadDeadline(at)
 	}
 }
 
-// A writing is an answer being written, in the same way.
-type writing struct {
-	place
-	rc   *http.ResponseController
-	late bool // guarded by the watch
+func (t *transfer) overdue() {
+	t.late = true
+	t.setDeadline(longAgo)
 }
 
-func (r *writing) overdue() {
-	r.late = true
-	_ = r.rc.SetWriteDeadline(longAgo)
+// start gives a transfer d. done must follow.
+func (w *watch) start(t *transfer, d time.Duration) *transfer {
+	w.add(&t.place, t, d)
+	return t
 }
 
-// startWriting gives one write d to get through. doneWriting must follow.
-func (w *watch) startWriting(rc *http.ResponseController, d time.Duration) *writing {
-	r := &writing{rc: rc}
-	w.add(&r.place, r, d)
-	return r
-}
-
-func (w *watch) doneWriting(r *writing) {
-	w.remove(&r.place)
-	if r.late {
-		_ = r.rc.SetWriteDeadline(time.Time{})
+// done ends it, and leaves the connection without a deadline.
+func (w *watch) done(t *transfer) {
+	w.remove(&t.place)
+	if t.late {
+		t.setDeadline(time.Time{})
 	}
 }
