@@ -125,7 +125,7 @@ func objectsIn(dir string) (*object.Host, *object.Kind[tallyState], func() float
 }
 
 const (
-	logSegment  = 16 << 20
+	logSegment  = 4 << 20
 	logSegments = 8
 )
 

@@ -1,5 +1,5 @@
 // Package sqlwal makes a redo stream of a SQLite database: every committed transaction is captured as the
-// page images it wrote (a [Change]) before the one who committed it learns of it. The stream is the truth
+// pages it wrote (a [Change]) before the one who committed it learns of it. The stream is the truth
 // and the database file only a cache, which [Rebuild] brings up to date from it.
 //
 // There is exactly one SQLite connection to a database, with SQLite's stock pager in WAL mode; a change is
@@ -253,7 +253,8 @@ func (d *DB) Close(ctx context.Context) error {
 	return nil
 }
 
-// Sync makes the file hold everything committed, durably. The rule of Checkpoint holds. Needs the turn.
+// Sync makes the file hold everything committed, durably. Changes after it do not build on what came
+// before. The rule of Checkpoint holds. Needs the turn.
 func (d *DB) Sync(ctx context.Context) error {
 	d.mu.Lock()
 	_, err := d.open(ctx)
@@ -344,7 +345,8 @@ func (d *DB) Vacuum(ctx context.Context) (*Change, error) {
 	return change, err
 }
 
-// Image returns the database as one file's bytes, what is in the -wal included. Needs the turn.
+// Image returns the database as one file's bytes, what is in the -wal included. Changes after it do not
+// build on what came before. Needs the turn.
 func (d *DB) Image(ctx context.Context) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -352,6 +354,7 @@ func (d *DB) Image(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.tail.forget()
 	return c.raw.Serialize()
 }
 

@@ -20,20 +20,48 @@ var ErrMalformed = errors.New("sqlwal: malformed change")
 // maxPages bounds what a decoder allocates for a change; 1 GiB of pages.
 const maxPages = 1 << 18
 
-// AppendTo appends the change to b: page size, database size and page numbers as varints, then the page
-// images as one s2 block. scratch is reused for the uncompressed images and returned grown.
+// changeFormat is the first byte of an encoded change.
+const changeFormat = 2
+
+// AppendTo appends the change to b: as varints the format, page size, database size and number of pages;
+// the page numbers, twice each, plus one where a patch and its length follow; then the whole images as one
+// s2 block. scratch is reused for patches and uncompressed images and returned grown.
 func (c *Change) AppendTo(b, scratch []byte) (encoded, grown []byte) {
+	b = append(b, changeFormat)
 	b = binary.AppendUvarint(b, uint64(c.PageSize))
 	b = binary.AppendUvarint(b, uint64(c.Size))
 	b = binary.AppendUvarint(b, uint64(len(c.Pages)))
-	scratch = scratch[:0]
-	for _, p := range c.Pages {
-		b = binary.AppendUvarint(b, uint64(p.No))
-		scratch = append(scratch, p.Data...)
+	whole := 0 // pages
+	for i := range c.Pages {
+		p := &c.Pages[i]
+		no, ok := uint64(p.No)<<1, p.was != nil
+		if ok {
+			scratch, ok = appendPatch(scratch[:0], p.was, p.Data)
+		}
+		if !ok {
+			p.was = nil
+			whole++
+			b = binary.AppendUvarint(b, no)
+			continue
+		}
+		b = binary.AppendUvarint(b, no|1)
+		b = binary.AppendUvarint(b, uint64(len(scratch)))
+		b = append(b, scratch...)
 	}
+	if whole == 0 {
+		return b, scratch
+	}
+	scratch = scratch[:0]
 	images := scratch
-	if len(c.Pages) == 1 {
-		images = c.Pages[0].Data
+	for i := range c.Pages {
+		switch p := &c.Pages[i]; {
+		case p.was != nil:
+		case whole == 1:
+			images = p.Data
+		default:
+			scratch = append(scratch, p.Data...)
+			images = scratch
+		}
 	}
 	at := len(b)
 	if need := at + s2.MaxEncodedLen(len(images)); cap(b) < need {
@@ -45,9 +73,9 @@ func (c *Change) AppendTo(b, scratch []byte) (encoded, grown []byte) {
 	return b[:at+len(block)], scratch
 }
 
-// ParseChange reads what AppendTo wrote. Nothing of b is kept.
+// ParseChange reads what AppendTo wrote. Nothing of b is kept. It can be applied, not encoded again.
 func ParseChange(b []byte) (*Change, error) {
-	var head [3]uint64
+	var head [4]uint64
 	for i := range head {
 		v, n := binary.Uvarint(b)
 		if n <= 0 {
@@ -55,29 +83,58 @@ func ParseChange(b []byte) (*Change, error) {
 		}
 		head[i], b = v, b[n:]
 	}
-	size, pages := head[0], head[2]
-	if size < 512 || size > 65536 || size&(size-1) != 0 || head[1] > 1<<32-2 || pages > maxPages || pages > uint64(len(b)) {
+	size, pages := head[1], head[3]
+	switch {
+	case head[0] != changeFormat:
+		return nil, fmt.Errorf("%w: format %d, this version reads %d", ErrMalformed, head[0], changeFormat)
+	case size < 512 || size > 65536 || size&(size-1) != 0 || head[2] > 1<<32-2 || pages > maxPages || pages > uint64(len(b)):
 		return nil, fmt.Errorf("%w: page size %d, %d pages", ErrMalformed, size, pages)
 	}
-	c := &Change{PageSize: int(size), Size: uint32(head[1]), Pages: make([]Page, pages)}
-	for i := range c.Pages {
-		no, n := binary.Uvarint(b)
-		if n <= 0 || no == 0 || no > head[1] {
-			return nil, fmt.Errorf("%w: page number", ErrMalformed)
-		}
-		c.Pages[i].No, b = uint32(no), b[n:]
+	c := &Change{PageSize: int(size), Size: uint32(head[2]), Pages: make([]Page, pages)}
+	whole, b, err := c.parsePages(b)
+	if err != nil {
+		return nil, err
 	}
-	if n, err := s2.DecodedLen(b); err != nil || uint64(n) != size*pages {
+	if len(whole) == 0 && len(b) == 0 {
+		return c, nil
+	}
+	if n, err := s2.DecodedLen(b); err != nil || uint64(n) != size*uint64(len(whole)) {
 		return nil, fmt.Errorf("%w: images", ErrMalformed)
 	}
 	images, err := s2.Decode(nil, b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	for i := range c.Pages {
-		c.Pages[i].Data = images[uint64(i)*size : uint64(i+1)*size]
+	for i, p := range whole {
+		p.Data = images[uint64(i)*size : uint64(i+1)*size]
 	}
 	return c, nil
+}
+
+// parsePages reads the pages' numbers and patches, and returns those whose images are what remains of b.
+func (c *Change) parsePages(b []byte) (whole []*Page, rest []byte, err error) {
+	for i := range c.Pages {
+		p := &c.Pages[i]
+		no, n := binary.Uvarint(b)
+		if n <= 0 || no>>1 == 0 || no>>1 > uint64(c.Size) {
+			return nil, nil, fmt.Errorf("%w: page number", ErrMalformed)
+		}
+		p.No, b = uint32(no>>1), b[n:]
+		if no&1 == 0 {
+			whole = append(whole, p)
+			continue
+		}
+		size, n := binary.Uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return nil, nil, fmt.Errorf("%w: patch of page %d", ErrMalformed, p.No)
+		}
+		p.patch = append([]byte{}, b[n:n+int(size)]...)
+		if err := patchPage(nil, p.patch, c.PageSize); err != nil {
+			return nil, nil, fmt.Errorf("%w: patch of page %d", err, p.No)
+		}
+		b = b[n+int(size):]
+	}
+	return whole, b, nil
 }
 
 // Apply writes the change into a database file that no SQLite has open.
@@ -86,7 +143,18 @@ func (c *Change) Apply(base *os.File) error {
 		if p.No > c.Size {
 			continue
 		}
-		if _, err := base.WriteAt(p.Data, int64(p.No-1)*int64(c.PageSize)); err != nil {
+		at := int64(p.No-1) * int64(c.PageSize)
+		image := p.Data
+		if image == nil {
+			image = make([]byte, c.PageSize)
+			if _, err := base.ReadAt(image, at); err != nil {
+				return fmt.Errorf("%w: page %d is changed before it is written: %w", ErrMalformed, p.No, err)
+			}
+			if err := patchPage(image, p.patch, c.PageSize); err != nil {
+				return err
+			}
+		}
+		if _, err := base.WriteAt(image, at); err != nil {
 			return fmt.Errorf("write page %d: %w", p.No, err)
 		}
 	}

@@ -19,12 +19,17 @@ const (
 // A Page is one database page as a transaction left it.
 type Page struct {
 	No   uint32 // from 1
-	Data []byte
+	Data []byte // its image, unless it was parsed and is a patch
+
+	at    int64  // of its frame in the -wal
+	was   []byte // the image that the journal had of it before, if the -wal still has it
+	patch []byte // what was parsed instead of an image: how it differs from the image before
 }
 
 // A Change is what committed transactions did to a database file: the newest image of every page they
-// wrote, and how long the file is afterwards. Applying it twice, or over a half-applied copy of itself,
-// gives the same file.
+// wrote, and how long the file is afterwards. Where the journal has the page since the last snapshot,
+// what differs from there is kept instead of an image; so changes count only in the journal's order, from
+// a snapshot on. Applying all of them again, or over a file that is ahead of some, gives the same file.
 type Change struct {
 	PageSize int
 	Size     uint32 // of the database after the change, in pages
@@ -47,13 +52,26 @@ type tail struct {
 	order  binary.ByteOrder
 	buf    []byte
 	index  map[uint32]int // page number to its place in the change being built
+
+	// frames is where the newest journalled image of a page lies in the -wal: what the next one is compared
+	// with. It begins anew with the -wal, which a snapshot does too, so that the first image of a page after
+	// a snapshot is whole.
+	frames map[uint32]int64
+	pages  uint32 // of the database
+	before []byte // the images compared with
 }
 
 // errTorn: the -wal holds something that SQLite cannot have committed with us as its only user.
 var errTorn = errors.New("sqlwal: the -wal file does not continue where it was left")
 
 // restart expects a new header, as after a checkpoint.
-func (t *tail) restart() { t.off = 0 }
+func (t *tail) restart() {
+	t.off = 0
+	t.forget()
+}
+
+// forget has the next image of each page be whole, as after a snapshot.
+func (t *tail) forget() { clear(t.frames) }
 
 // read returns what was committed since the last read, or nil when nothing was. The pages point into a
 // buffer that the next read overwrites.
@@ -108,7 +126,8 @@ func (t *tail) read() (*Change, error) {
 	if commitAt == 0 {
 		return nil, nil
 	}
-	change := t.collect(t.buf[:commitAt], dbSize)
+	change := t.collect(t.buf[:commitAt], off, dbSize)
+	t.compare(change)
 	t.off, t.s1, t.s2 = off+int64(commitAt), c1, c2
 	return change, nil
 }
@@ -158,20 +177,21 @@ func (t *tail) verify(frame []byte, s1, s2 uint32) (uint32, uint32, bool) {
 	return n1, n2, true
 }
 
-// collect keeps the last image of each page, and none beyond the end of the database.
-func (t *tail) collect(frames []byte, dbSize uint32) *Change {
+// collect keeps the last image of each page, and none beyond the end of the database. The frames begin at
+// off of the -wal.
+func (t *tail) collect(frames []byte, off int64, dbSize uint32) *Change {
 	stride := frameHeader + t.size
 	c := &Change{PageSize: t.size, Size: dbSize, Pages: make([]Page, 0, len(frames)/stride)}
 	if len(frames) > stride && t.index == nil {
 		t.index = make(map[uint32]int)
 	}
 	clear(t.index)
-	for ; len(frames) > 0; frames = frames[stride:] {
+	for ; len(frames) > 0; frames, off = frames[stride:], off+int64(stride) {
 		no := binary.BigEndian.Uint32(frames)
 		if no > dbSize {
 			continue
 		}
-		p := Page{No: no, Data: frames[frameHeader:stride]}
+		p := Page{No: no, Data: frames[frameHeader:stride], at: off}
 		if at, dup := t.index[no]; dup {
 			c.Pages[at] = p
 			continue
@@ -182,6 +202,52 @@ func (t *tail) collect(frames []byte, dbSize uint32) *Change {
 		c.Pages = append(c.Pages, p)
 	}
 	return c
+}
+
+// Comparing is for transactions of a few pages; a large one is written whole.
+const (
+	mostCompared = 16
+	mostFrames   = 4096 // about 160 KiB of index
+)
+
+// compare gives the pages of a change the images that they had before.
+func (t *tail) compare(c *Change) {
+	if t.frames == nil || len(t.frames)+len(c.Pages) > mostFrames {
+		t.frames = make(map[uint32]int64)
+	}
+	if len(c.Pages) <= mostCompared {
+		t.readBefore(c)
+	}
+	for i := range c.Pages {
+		t.frames[c.Pages[i].No] = c.Pages[i].at
+	}
+	if c.Size < t.pages { // a page that is cut off and comes back has no image before
+		for no := range t.frames {
+			if no > c.Size {
+				delete(t.frames, no)
+			}
+		}
+	}
+	t.pages = c.Size
+}
+
+func (t *tail) readBefore(c *Change) {
+	stride := frameHeader + t.size
+	if need := stride * len(c.Pages); cap(t.before) < need {
+		t.before = make([]byte, need)
+	}
+	for i := range c.Pages {
+		p := &c.Pages[i]
+		at, ok := t.frames[p.No]
+		if !ok {
+			continue
+		}
+		frame := t.before[i*stride : (i+1)*stride]
+		if _, err := t.file.ReadAt(frame, at); err != nil || binary.BigEndian.Uint32(frame) != p.No || [8]byte(frame[8:16]) != t.salt {
+			continue // whole, then
+		}
+		p.was = frame[frameHeader:]
+	}
 }
 
 // trim forgets a buffer that one large transaction has blown up.

@@ -544,6 +544,11 @@ func (s *Store) prepareSegments() {
 	}
 }
 
+// mostSpares is how many segments wait to be used again: those that one compaction frees, and
+// one more for the time that the next one takes. Without it each turn of the log would fill a
+// new file and remove an old one.
+func (s *Store) mostSpares() int { return (s.opts.Segments+1)/2 + 1 }
+
 // reuse makes spares of retired segments and removes other retired files.
 func (s *Store) reuse() {
 	s.mu.Lock()
@@ -556,7 +561,7 @@ func (s *Store) reuse() {
 	var gone []uint32
 	for _, d := range retired {
 		s.mu.RLock()
-		wanted := !d.pack && d.size == s.opts.SegmentSize && len(s.spares) < (s.opts.Segments+1)/2 && s.tending.Err() == nil
+		wanted := !d.pack && d.size == s.opts.SegmentSize && len(s.spares) < s.mostSpares() && s.tending.Err() == nil
 		s.mu.RUnlock()
 		d.f.Close()
 		if !wanted {
