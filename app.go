@@ -391,7 +391,11 @@ func (a *App) Shutdown(ctx context.Context) error {
 // it; a second signal ends the process at once. It does not return: it exits with 0
 // after a drain, with 1 after a failure and with 2 when a setting makes no sense,
 // having said why on standard error.
+//
+// The process is the App's own: unless GOGC or GOMEMLIMIT is set, its heap may grow to
+// 32 MiB before garbage is collected, and to twice of what is alive beyond that.
 func (a *App) Main() {
+	keepHeapFloor(heapFloor)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(exitCode(a.Run(ctx, os.Args[1:]), filepath.Base(os.Args[0]), os.Stderr))
