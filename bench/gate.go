@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/causeway-mcp/causeway/bench/internal/promise"
 	"github.com/causeway-mcp/causeway/bench/internal/spread"
 )
@@ -39,9 +41,9 @@ func rateGates(all []series, slack float64) []promise.Gate {
 				gates = append(gates, promise.AtLeast(s.group.name+": signed in, req/s of open", leastSignedIn*slack,
 					spread.Of(ratios(s.windows, open.windows, window.rate)).Median))
 			}
-		case oursTyped:
+		case oursTyped, oneLine:
 			if theirs, ok := find(all, s.group, stock); ok {
-				gates = append(gates, promise.AtLeast(s.group.name+": SDK-typed, req/s of stock", leastOverStock*slack,
+				gates = append(gates, promise.AtLeast(s.group.name+": "+strings.TrimPrefix(s.variant.name, "causeway, ")+", req/s of stock", leastOverStock*slack,
 					spread.Of(ratios(s.windows, theirs.windows, window.rate)).Median))
 			}
 		}

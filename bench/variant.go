@@ -40,6 +40,7 @@ const (
 	ours      = "causeway"
 	signedIn  = "causeway, signed in"
 	oursTyped = "causeway, SDK-typed"
+	oneLine   = "causeway.Main, SDK-typed"
 	stock     = "go-sdk stock"
 )
 
@@ -53,6 +54,7 @@ func groups() []group {
 			{ours, sessions, false, command("causeway")},
 			{signedIn, sessions, false, command("signedin")},
 			{oursTyped, sessions, false, command("causeway", "-sdk")},
+			{oneLine, sessions, false, command("oneline")},
 			{stock, sessions, false, command("gosdk")},
 			{"mcp-go", sessions, false, command("mcpgo")},
 		}},
@@ -68,6 +70,7 @@ func groups() []group {
 			{ours, stateless, false, command("causeway")},
 			{signedIn, stateless, false, command("signedin")},
 			{oursTyped, stateless, false, command("causeway", "-sdk")},
+			{oneLine, stateless, false, command("oneline")},
 			{stock, stateless, false, command("gosdk", "-stateless")},
 			{"mcp-go", stateless, false, command("mcpgo", "-stateless")},
 		}},

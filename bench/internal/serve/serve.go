@@ -81,6 +81,33 @@ func serve(handler http.Handler, token string) error {
 	return obey(os.Stdin, os.Stdout, Report{Addr: l.Addr().String(), Token: token})
 }
 
+// FreeAddr is a loopback address with a port that was free a moment ago.
+func FreeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// Beside is Main for a program that serves by itself: it waits until addr is listened on,
+// answers orders on out, and exits the process.
+func Beside(addr string, out io.Writer) {
+	for range 1000 {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		_ = c.Close()
+		if err := obey(os.Stdin, out, Report{Addr: addr}); err != nil {
+			break
+		}
+		os.Exit(0)
+	}
+	os.Exit(1)
+}
+
 func obey(in io.Reader, out io.Writer, hello Report) error {
 	answers := json.NewEncoder(out)
 	if err := answers.Encode(hello); err != nil {
