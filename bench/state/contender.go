@@ -125,7 +125,7 @@ func objectsIn(dir string) (*object.Host, *object.Kind[tallyState], func() float
 }
 
 const (
-	logSegment  = 4 << 20
+	logSegment  = 1 << 20
 	logSegments = 8
 )
 
