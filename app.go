@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -35,6 +36,8 @@ const (
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 	defaultDrain      = 10 * time.Second
+	http2WriteTimeout = 10 * time.Second
+	http2PingTimeout  = 30 * time.Second // without a frame from the client
 )
 
 // An App is a program that serves MCP servers. Its zero value is ready to mount
@@ -44,6 +47,14 @@ type App struct {
 	// Addr is the TCP address to listen on, "host:port"; port 0 takes a free one.
 	// Empty is [DefaultAddr]. Flag -addr.
 	Addr string
+
+	// TLSCert and TLSKey are files, PEM, of a certificate with those that vouch for it and of
+	// its private key. With them the App serves HTTPS alone, HTTP/1.1 and HTTP/2 from TLS 1.2
+	// on, and its URLs begin with https. Files that change are read again within two seconds;
+	// if they make no sense then, the old ones stay and the log says why. Both empty is plain
+	// HTTP, for loopback or behind a proxy. They are not for [App.Handler]. Flags -tls-cert
+	// and -tls-key.
+	TLSCert, TLSKey string
 
 	// AllowAnonymous lets an App without sign-in listen on an address that others
 	// can reach. Without it Run refuses to start there. Flag -allow-anonymous.
@@ -118,7 +129,9 @@ type App struct {
 	storage  *storage
 	holdings *holdings
 	root     http.Handler // the mux, behind sign-in where there is one
-	base     string       // the address that is listened on, as a URL
+	base     string       // the address that is listened on, as a URL, if it is loopback
+
+	certificate *certificate // nil for plain HTTP
 }
 
 // A MountHandler is an MCP server to be mounted with [App.Mount]; [Server] makes
@@ -319,6 +332,9 @@ func (a *App) protect() (http.Handler, error) {
 	if p.Issuer == "" {
 		return nil, settingsError{fmt.Errorf("SignIn.Issuer is not set: it is the URL under which clients reach this server, such as https://mcp.example.com, and is guessed on loopback only (%s is not)", a.Addr)}
 	}
+	if err := a.checkIssuer(p.Issuer); err != nil {
+		return nil, settingsError{err}
+	}
 	if p.AllowedOrigins == nil {
 		p.AllowedOrigins = a.AllowedOrigins
 	}
@@ -339,6 +355,22 @@ func (a *App) protect() (http.Handler, error) {
 	}
 	streams.validator = srv
 	return srv, nil
+}
+
+// checkIssuer refuses an issuer that cannot be true where TLS is served.
+func (a *App) checkIssuer(issuer string) error {
+	if a.certificate == nil {
+		return nil
+	}
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return nil // Protect says what is wrong
+	}
+	if u.Scheme == "http" {
+		return fmt.Errorf("the issuer %s is not https, and with -tls-cert nothing else is served: say https, or leave the issuer out on loopback", issuer)
+	}
+	a.certificate.host = u.Hostname()
+	return nil
 }
 
 // resources are those given and every mount that is none of them: what is mounted is
@@ -428,6 +460,8 @@ func exitCode(err error, program string, stderr io.Writer) int {
 //	-addr HOST:PORT       where to listen, default 127.0.0.1:8787
 //	-data DIR             where to keep things, default .causeway/NAME
 //	-store file:DIR       the same; or "memory" for nothing that outlives the process
+//	-tls-cert FILE        the certificate to serve HTTPS with, and
+//	-tls-key FILE         its key
 //	-allow-anonymous      serve without sign-in where others can reach it
 //	-allow-origin LIST    web origins whose pages may call the servers
 //	-allow-host LIST      further names the Host header may have on loopback
@@ -445,6 +479,10 @@ func (a *App) Run(ctx context.Context, args []string) error {
 		if err := a.Prepare(); err != nil {
 			return settingsError{err}
 		}
+	}
+	var err error
+	if a.certificate, err = openCertificate(a.TLSCert, a.TLSKey, a.logger()); err != nil {
+		return settingsError{err}
 	}
 	ln, err := a.listen(ctx)
 	if err != nil {
@@ -468,6 +506,8 @@ func (a *App) configure(args []string) error {
 	set.StringVar(&a.Addr, "addr", a.Addr, "`host:port` to listen on; port 0 takes a free one")
 	set.StringVar(&a.Data, "data", a.Data, "`directory` to keep sessions and state in (default "+defaultData(set.Name())+")")
 	set.StringVar(&a.Store, "store", a.Store, "`where` to keep things: file:DIR, or memory for nothing that outlives the process")
+	set.StringVar(&a.TLSCert, "tls-cert", a.TLSCert, "PEM `file` of the certificate to serve HTTPS with, then those that vouch for it; read again when it changes")
+	set.StringVar(&a.TLSKey, "tls-key", a.TLSKey, "PEM `file` of its private key")
 	set.BoolVar(&a.AllowAnonymous, "allow-anonymous", a.AllowAnonymous, "serve without sign-in where others can reach it")
 	set.Var((*list)(&a.AllowedOrigins), "allow-origin", "web origins, separated by commas, whose pages may call the servers")
 	set.Var((*list)(&a.AllowedHosts), "allow-host", "further names, separated by commas, the Host header may have on loopback")
@@ -521,13 +561,21 @@ func (a *App) listen(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w", a.Addr, err)
 	}
 	if isLoopback(ln.Addr()) {
-		a.base = "http://" + ln.Addr().String()
+		a.base = a.url(ln)
 	}
 	if !isLoopback(ln.Addr()) && a.SignIn == nil && a.Guard == nil && !a.AllowAnonymous && !a.everyMountIsOpen() {
 		ln.Close()
 		return nil, settingsError{fmt.Errorf("refusing to serve without sign-in on %s, which others can reach: listen on loopback (-addr %s), or say -allow-anonymous if everyone may call these tools", ln.Addr(), DefaultAddr)}
 	}
 	return ln, nil
+}
+
+// url is the listener's address as a URL.
+func (a *App) url(ln net.Listener) string {
+	if a.certificate != nil {
+		return a.certificate.url(ln.Addr()).String()
+	}
+	return "http://" + ln.Addr().String()
 }
 
 // everyMountIsOpen reports whether the author said of each server that everyone may
@@ -552,11 +600,22 @@ func (a *App) serve(ctx context.Context, ln net.Listener) error {
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(a.logger().Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(quietHandshakes{a.logger().Handler()}, slog.LevelWarn),
+	}
+	accept := srv.Serve
+	if a.certificate != nil {
+		// A client that does not read holds up all streams of its connection.
+		srv.HTTP2 = &http.HTTP2Config{WriteByteTimeout: http2WriteTimeout, SendPingTimeout: http2PingTimeout}
+		srv.TLSConfig = a.certificate.config()
+		accept = func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
+		watching, stop := context.WithCancel(ctx)
+		defer stop()
+		a.checkCertificate(ln)
+		go a.certificate.watch(watching)
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(ln) }()
-	a.announce("http://" + ln.Addr().String())
+	go func() { failed <- accept(ln) }()
+	a.announce(a.url(ln))
 
 	select {
 	case err := <-failed:
@@ -570,6 +629,30 @@ func (a *App) serve(ctx context.Context, ln net.Listener) error {
 		a.drain(srv)
 		return nil
 	}
+}
+
+// checkCertificate warns if clients will not like the certificate, as far as it is known
+// under which name they come.
+func (a *App) checkCertificate(ln net.Listener) {
+	host := a.certificate.host
+	if host == "" && isLoopback(ln.Addr()) && len(a.AllowedHosts) == 0 {
+		host = a.certificate.url(ln.Addr()).Hostname()
+	}
+	a.certificate.isFor(host)
+}
+
+// quietHandshakes takes the warning out of what the HTTP server says of failed handshakes:
+// everybody who looks for open ports causes one.
+type quietHandshakes struct{ slog.Handler }
+
+func (q quietHandshakes) Handle(ctx context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "TLS handshake error") {
+		r.Level = slog.LevelDebug
+		if !q.Enabled(ctx, r.Level) {
+			return nil
+		}
+	}
+	return q.Handler.Handle(ctx, r)
 }
 
 // drain ends streams with a hint to reconnect, lets calls finish, and cuts what is

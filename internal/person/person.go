@@ -60,6 +60,10 @@ func New(fields ...string) *Person {
 	return p
 }
 
+// Use has the person's browser and programs go through a transport, one that trusts the
+// certificate of a test, say.
+func (p *Person) Use(transport http.RoundTripper) { p.http.Transport = transport }
+
 // Seen are the pages the person was shown, in order.
 func (p *Person) Seen() []Page {
 	p.mu.Lock()
@@ -231,6 +235,7 @@ func (p *Person) Known(clientID string) (auth.OAuthHandler, error) {
 }
 
 func (p *Person) program(config *auth.AuthorizationCodeHandlerConfig) (auth.OAuthHandler, error) {
+	config.Client = p.client()
 	config.AuthorizationCodeFetcher = func(ctx context.Context, args *auth.AuthorizationArgs) (*auth.AuthorizationResult, error) {
 		q, err := p.SignIn(ctx, args.URL, Callback)
 		if err != nil {
@@ -262,14 +267,26 @@ func (p *Person) TryConnect(ctx context.Context, endpoint string) (*mcp.ClientSe
 	if err != nil {
 		return nil, err
 	}
-	return Via(ctx, endpoint, h, "")
+	return via(ctx, p.client(), endpoint, h, "")
+}
+
+// client is what the person's programs send requests with; nil is the default.
+func (p *Person) client() *http.Client {
+	if p.http.Transport == nil {
+		return nil
+	}
+	return &http.Client{Transport: p.http.Transport}
 }
 
 // Via connects a program that signs in through h and speaks the given version of the
 // protocol, or the newest for "".
 func Via(ctx context.Context, endpoint string, h auth.OAuthHandler, version string) (*mcp.ClientSession, error) {
+	return via(ctx, nil, endpoint, h, version)
+}
+
+func via(ctx context.Context, hc *http.Client, endpoint string, h auth.OAuthHandler, version string) (*mcp.ClientSession, error) {
 	c := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
-	return c.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: endpoint, OAuthHandler: h, DisableStandaloneSSE: true}, &mcp.ClientSessionOptions{ProtocolVersion: version})
+	return c.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: endpoint, HTTPClient: hc, OAuthHandler: h, DisableStandaloneSSE: true}, &mcp.ClientSessionOptions{ProtocolVersion: version})
 }
 
 // Text is the text of a tool's result; an error of any kind ends the test.
