@@ -22,7 +22,7 @@ type console struct {
 	ready chan string
 }
 
-var demoURL = regexp.MustCompile(`http://127\.0\.0\.1:[0-9]+`)
+var demoURL = regexp.MustCompile(`https?://127\.0\.0\.1:[0-9]+`)
 
 func (c *console) Write(p []byte) (int, error) {
 	c.mu.Lock()

@@ -6,8 +6,17 @@ import (
 	"testing"
 )
 
-// causeway expose starts itself again as the guard, which here is this test binary.
+// The programs of the tests are this test binary, started again: causeway as the guard of
+// expose and as itself, and what is exposed.
 func TestMain(m *testing.M) {
+	switch os.Getenv("CAUSEWAY_TEST_PROGRAM") {
+	case "causeway":
+		main()
+		os.Exit(0)
+	case "exposed":
+		serveExposed()
+		os.Exit(0)
+	}
 	if len(os.Args) == 2 && os.Args[1] == "expose-guard" {
 		os.Exit(exitCode(runExposeGuard(), os.Stderr))
 	}
