@@ -678,3 +678,33 @@ func TestAnIssuerWithoutTLSContradictsACertificate(t *testing.T) {
 		t.Errorf("Run = %v", err)
 	}
 }
+
+// Cookies do not know ports: two servers under one name must not take each other's.
+func TestTwoServersOfOneNameKeepTheirCookiesApart(t *testing.T) {
+	ca := testca.New(t)
+	ada := person.New("name", "ada")
+	ada.Use(ca.Transport(t))
+	var accounts []string
+	for range 2 {
+		app := &causeway.App{SignIn: &oauth.Provider{Login: login.Dev()}}
+		app.Mount("/mcp", causeway.Server(greeter()))
+		s := secure(t, app, func(*testca.Authority) testca.Pair { return ca.Loopback(t) })
+		accounts = append(accounts, s.base+"/account")
+		page, err := ada.Open(t.Context(), s.base+"/account")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page, err = ada.Submit(t.Context(), page, "", ""); err != nil || !strings.Contains(page.Body, "Sign out") {
+			t.Fatalf("%v %s", err, page.Body)
+		}
+	}
+	for _, account := range accounts {
+		page, err := ada.Open(t.Context(), account)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(page.Body, "Sign out") {
+			t.Errorf("%s: signed out: %s", account, page.Body)
+		}
+	}
+}

@@ -148,12 +148,17 @@ func indexOfBrowser(cookies []string, hash []byte) int {
 }
 
 // cookieName is what the names of cookies begin with. With https it is bound to this host (RFC
-// 6265bis §4.1.3.2); loopback ports share cookies, so there the port is in the name.
+// 6265bis §4.1.3.2). Cookies do not know ports, so a port is in the name: other servers of the
+// host have cookies of their own.
 func (s *Server) cookieName() string {
-	if s.secure {
-		return "__Host-causeway"
+	name := "causeway"
+	if port := s.issuer.Port(); port != "" {
+		name += "-" + port
 	}
-	return "causeway-" + s.issuer.Port()
+	if s.secure {
+		return "__Host-" + name
+	}
+	return name
 }
 
 // maxBrowserCookies is how many cookies of one browser are looked at: more than browsers keep
