@@ -6,7 +6,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,7 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/causeway-mcp/causeway/e2e/internal/gohost"
 )
 
 // causeway is the command under test, built with the race detector.
@@ -82,7 +82,7 @@ func (s *server) kill(t *testing.T) {
 	if err := s.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	s.ended <- next(t, s.ended)
+	s.ended <- gohost.Next(t, s.ended)
 }
 
 func (s *server) stop(t *testing.T) {
@@ -143,26 +143,4 @@ func (t *transcript) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.text.String()
-}
-
-// patience is when a wait has failed: long enough for a busy machine.
-const patience = 30 * time.Second
-
-// soon is a context for one step of a test, so that a hang is a failure that says
-// where.
-func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// next waits for what a handler of a client is told.
-func next[T any](t *testing.T, ch <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-ch:
-	case <-soon(t).Done():
-		t.Fatal("waited in vain")
-	}
-	return v
 }

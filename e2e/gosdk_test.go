@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-mcp/causeway/e2e/internal/gohost"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -34,9 +35,6 @@ func TestGoSDK(t *testing.T) {
 				transport = &mcp.SSEClientTransport{Endpoint: s.url + "/sse"}
 			}
 			c := connectGoSDK(t, transport, tc.version)
-			if got := c.session.InitializeResult().ProtocolVersion; got != tc.version {
-				t.Fatalf("negotiated %s, want %s", got, tc.version)
-			}
 			t.Run("tools", c.tools)
 			t.Run("resources", c.resources)
 			t.Run("prompts", c.prompts)
@@ -49,7 +47,7 @@ func TestGoSDK(t *testing.T) {
 			t.Run("subscription", c.subscription)
 			t.Run("list change", c.listChange)
 			t.Run("counter", func(t *testing.T) { c.counter(t, tc.version) })
-			if err := c.session.Close(); err != nil {
+			if err := c.Session.Close(); err != nil {
 				t.Errorf("closing: %v", err)
 			}
 		})
@@ -67,56 +65,21 @@ func TestGoSDKThroughMCPRemote(t *testing.T) {
 	t.Run("tools", c.tools)
 	t.Run("elicitation", c.elicitation)
 	t.Run("progress", c.progress)
-	if err := c.session.Close(); err != nil {
+	if err := c.Session.Close(); err != nil {
 		t.Errorf("closing: %v", err)
 	}
 }
 
-type goSDKClient struct {
-	session    *mcp.ClientSession
-	progressed chan float64
-	updated    chan string
-	changed    chan struct{}
-	asked      chan string
-}
+type goSDKClient struct{ *gohost.Host }
 
 func connectGoSDK(t *testing.T, transport mcp.Transport, version string) *goSDKClient {
 	t.Helper()
-	c := &goSDKClient{
-		progressed: make(chan float64, 1000),
-		updated:    make(chan string, 1000),
-		changed:    make(chan struct{}, 1000),
-		asked:      make(chan string, 1000),
-	}
-	client := mcp.NewClient(&mcp.Implementation{Name: "e2e-go-sdk", Version: "1.0.0"}, &mcp.ClientOptions{
-		ElicitationHandler: func(_ context.Context, req *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
-			c.asked <- req.Params.Message
-			if strings.HasPrefix(req.Params.Message, "Really") {
-				return &mcp.ElicitResult{Action: "accept"}, nil
-			}
-			return &mcp.ElicitResult{Action: "accept", Content: map[string]any{"day": "2026-12-24", "people": 9, "outside": true}}, nil
-		},
-		CreateMessageHandler: func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
-			return &mcp.CreateMessageResult{Model: "e2e-model", Role: "assistant", Content: &mcp.TextContent{Text: "rain on the causeway"}}, nil
-		},
-		ProgressNotificationHandler: func(_ context.Context, req *mcp.ProgressNotificationClientRequest) {
-			c.progressed <- req.Params.Progress
-		},
-		ResourceUpdatedHandler: func(_ context.Context, req *mcp.ResourceUpdatedNotificationRequest) { c.updated <- req.Params.URI },
-		ToolListChangedHandler: func(context.Context, *mcp.ToolListChangedRequest) { c.changed <- struct{}{} },
-	})
-	client.AddRoots(&mcp.Root{URI: "file:///src", Name: "source"})
-	session, err := client.Connect(t.Context(), transport, &mcp.ClientSessionOptions{ProtocolVersion: version})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.session = session
-	return c
+	return &goSDKClient{gohost.Connect(t, transport, version)}
 }
 
 func (c *goSDKClient) call(t *testing.T, tool string, args map[string]any) *mcp.CallToolResult {
 	t.Helper()
-	res, err := c.session.CallTool(soon(t), &mcp.CallToolParams{Name: tool, Arguments: args})
+	res, err := c.Session.CallTool(gohost.Soon(t), &mcp.CallToolParams{Name: tool, Arguments: args})
 	if err != nil {
 		t.Fatalf("%s: %v", tool, err)
 	}
@@ -141,7 +104,7 @@ func wantText(t *testing.T, res *mcp.CallToolResult, want string) {
 }
 
 func (c *goSDKClient) tools(t *testing.T) {
-	list, err := c.session.ListTools(soon(t), nil)
+	list, err := c.Session.ListTools(gohost.Soon(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,13 +121,13 @@ func (c *goSDKClient) tools(t *testing.T) {
 	if res := c.call(t, "add", map[string]any{"a": "two"}); !res.IsError {
 		t.Error("arguments that do not fit the schema: no error")
 	}
-	if _, err := c.session.CallTool(soon(t), &mcp.CallToolParams{Name: "no_such_tool"}); err == nil {
+	if _, err := c.Session.CallTool(gohost.Soon(t), &mcp.CallToolParams{Name: "no_such_tool"}); err == nil {
 		t.Error("an unknown tool: no error")
 	}
 }
 
 func (c *goSDKClient) resources(t *testing.T) {
-	res, err := c.session.ReadResource(soon(t), &mcp.ReadResourceParams{URI: "demo://colors/teal"})
+	res, err := c.Session.ReadResource(gohost.Soon(t), &mcp.ReadResourceParams{URI: "demo://colors/teal"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +135,7 @@ func (c *goSDKClient) resources(t *testing.T) {
 		t.Errorf("teal is %q", got)
 	}
 	var uris []string
-	for r, err := range c.session.Resources(soon(t), nil) {
+	for r, err := range c.Session.Resources(gohost.Soon(t), nil) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,14 +147,14 @@ func (c *goSDKClient) resources(t *testing.T) {
 }
 
 func (c *goSDKClient) prompts(t *testing.T) {
-	res, err := c.session.GetPrompt(soon(t), &mcp.GetPromptParams{Name: "trip", Arguments: map[string]string{"city": "Lisbon"}})
+	res, err := c.Session.GetPrompt(gohost.Soon(t), &mcp.GetPromptParams{Name: "trip", Arguments: map[string]string{"city": "Lisbon"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := res.Messages[0].Content.(*mcp.TextContent).Text; !strings.Contains(got, "Lisbon") {
 		t.Errorf("prompt %q", got)
 	}
-	completion, err := c.session.Complete(soon(t), &mcp.CompleteParams{
+	completion, err := c.Session.Complete(gohost.Soon(t), &mcp.CompleteParams{
 		Ref:      &mcp.CompleteReference{Type: "ref/prompt", Name: "trip"},
 		Argument: mcp.CompleteParamsArgument{Name: "city", Value: "li"},
 	})
@@ -206,10 +169,10 @@ func (c *goSDKClient) prompts(t *testing.T) {
 func (c *goSDKClient) elicitation(t *testing.T) {
 	wantText(t, c.call(t, "book_table", map[string]any{"restaurant": "Da Nino"}),
 		"Booked at Da Nino: 2026-12-24, 9 people, outside.")
-	if first, second := next(t, c.asked), next(t, c.asked); !strings.HasPrefix(first, "A table at Da Nino") || !strings.HasPrefix(second, "Really 9") {
+	if first, second := gohost.Next(t, c.Asked), gohost.Next(t, c.Asked); !strings.HasPrefix(first, "A table at Da Nino") || !strings.HasPrefix(second, "Really 9") {
 		t.Errorf("asked %q, then %q", first, second)
 	}
-	if n := len(c.asked); n > 0 {
+	if n := len(c.Asked); n > 0 {
 		t.Errorf("asked %d more times", n)
 	}
 }
@@ -222,13 +185,13 @@ func (c *goSDKClient) sampling(t *testing.T) {
 func (c *goSDKClient) progress(t *testing.T) {
 	params := &mcp.CallToolParams{Name: "bake", Arguments: map[string]any{"steps": 5, "milliseconds": 10}}
 	params.SetProgressToken("five steps")
-	res, err := c.session.CallTool(soon(t), params)
+	res, err := c.Session.CallTool(gohost.Soon(t), params)
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantText(t, res, "The cake is done, after 5 steps.")
 	for want := range 5 {
-		if got := next(t, c.progressed); got != float64(want+1) {
+		if got := gohost.Next(t, c.Progressed); got != float64(want+1) {
 			t.Errorf("progress %g, want %d", got, want+1)
 		}
 	}
@@ -236,18 +199,18 @@ func (c *goSDKClient) progress(t *testing.T) {
 
 func (c *goSDKClient) cancel(t *testing.T) {
 	before := c.kitchen(t)
-	ctx, cancel := context.WithCancel(soon(t))
+	ctx, cancel := context.WithCancel(gohost.Soon(t))
 	defer cancel()
 	params := &mcp.CallToolParams{Name: "bake", Arguments: map[string]any{"steps": 100, "milliseconds": 100}}
 	params.SetProgressToken("to be cancelled")
 	go func() {
 		select {
-		case <-c.progressed:
+		case <-c.Progressed:
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
-	if _, err := c.session.CallTool(ctx, params); !errors.Is(err, context.Canceled) {
+	if _, err := c.Session.CallTool(ctx, params); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled call: %v", err)
 	}
 	for c.kitchen(t).Stopped == before.Stopped { // the test's timeout ends it
@@ -257,8 +220,8 @@ func (c *goSDKClient) cancel(t *testing.T) {
 	if after.Done != before.Done || after.Baking != 0 {
 		t.Errorf("kitchen %+v after %+v: the cake was not taken out", after, before)
 	}
-	for len(c.progressed) > 0 {
-		<-c.progressed
+	for len(c.Progressed) > 0 {
+		<-c.Progressed
 	}
 }
 
@@ -266,7 +229,7 @@ type kitchen struct{ Baking, Done, Stopped, Steps int }
 
 func (c *goSDKClient) kitchen(t *testing.T) (k kitchen) {
 	t.Helper()
-	res, err := c.session.ReadResource(soon(t), &mcp.ReadResourceParams{URI: "demo://kitchen"})
+	res, err := c.Session.ReadResource(gohost.Soon(t), &mcp.ReadResourceParams{URI: "demo://kitchen"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,25 +241,25 @@ func (c *goSDKClient) kitchen(t *testing.T) (k kitchen) {
 
 func (c *goSDKClient) subscription(t *testing.T) {
 	board := "demo://board"
-	if err := c.session.Subscribe(soon(t), &mcp.SubscribeParams{URI: board}); err != nil {
+	if err := c.Session.Subscribe(gohost.Soon(t), &mcp.SubscribeParams{URI: board}); err != nil {
 		t.Fatal(err)
 	}
 	c.call(t, "post_note", map[string]any{"note": "from the Go SDK"})
-	if got := next(t, c.updated); got != board {
+	if got := gohost.Next(t, c.Updated); got != board {
 		t.Errorf("updated %q, want %q", got, board)
 	}
-	if err := c.session.Unsubscribe(soon(t), &mcp.UnsubscribeParams{URI: board}); err != nil {
+	if err := c.Session.Unsubscribe(gohost.Soon(t), &mcp.UnsubscribeParams{URI: board}); err != nil {
 		t.Error(err)
 	}
 }
 
 func (c *goSDKClient) listChange(t *testing.T) {
 	c.call(t, "surprise", map[string]any{"shown": true})
-	next(t, c.changed)
+	gohost.Next(t, c.Changed)
 	wantText(t, c.call(t, "open_box", nil), "A smaller box.")
 	c.call(t, "surprise", map[string]any{"shown": false})
-	next(t, c.changed)
-	if _, err := c.session.CallTool(soon(t), &mcp.CallToolParams{Name: "open_box"}); err == nil {
+	gohost.Next(t, c.Changed)
+	if _, err := c.Session.CallTool(gohost.Soon(t), &mcp.CallToolParams{Name: "open_box"}); err == nil {
 		t.Error("open_box can be called though it is hidden")
 	}
 }

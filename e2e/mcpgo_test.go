@@ -12,6 +12,8 @@ import (
 	"github.com/mark3labs/mcp-go/client"
 	"github.com/mark3labs/mcp-go/client/transport"
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"github.com/causeway-mcp/causeway/e2e/internal/gohost"
 )
 
 // mcp-go's client, in both eras, over the transports it has.
@@ -82,7 +84,7 @@ func connectMCPGo(t *testing.T, tr transport.Interface, version string) *mcpGoCl
 	var req mcp.InitializeRequest
 	req.Params.ProtocolVersion = version
 	req.Params.ClientInfo = mcp.Implementation{Name: "e2e-mcp-go", Version: "1.0.0"}
-	res, err := c.Initialize(soon(t), req)
+	res, err := c.Initialize(gohost.Soon(t), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,14 +135,14 @@ func (c *mcpGoClient) callTool(ctx context.Context, tool string, args map[string
 
 func (c *mcpGoClient) want(t *testing.T, tool string, args map[string]any, want string) {
 	t.Helper()
-	got, err := c.callTool(soon(t), tool, args, "")
+	got, err := c.callTool(gohost.Soon(t), tool, args, "")
 	if err != nil || got != want {
 		t.Errorf("%s: %q, %v; want %q", tool, got, err, want)
 	}
 }
 
 func (c *mcpGoClient) tools(t *testing.T) {
-	list, err := c.ListTools(soon(t), mcp.ListToolsRequest{})
+	list, err := c.ListTools(gohost.Soon(t), mcp.ListToolsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,10 +150,10 @@ func (c *mcpGoClient) tools(t *testing.T) {
 		t.Error("no tool picture")
 	}
 	c.want(t, "add", map[string]any{"a": 2, "b": 40}, "42")
-	if got, err := c.callTool(soon(t), "weather", map[string]any{"region": "eu", "city": "Bern"}, ""); err != nil || !strings.Contains(got, "in Bern (eu)") {
+	if got, err := c.callTool(gohost.Soon(t), "weather", map[string]any{"region": "eu", "city": "Bern"}, ""); err != nil || !strings.Contains(got, "in Bern (eu)") {
 		t.Errorf("weather: %q, %v", got, err)
 	}
-	if got, err := c.callTool(soon(t), "report", map[string]any{}, ""); err != nil || len(got) != 1<<20 {
+	if got, err := c.callTool(gohost.Soon(t), "report", map[string]any{}, ""); err != nil || len(got) != 1<<20 {
 		t.Errorf("report has %d bytes (%v), want 1 MiB", len(got), err)
 	}
 }
@@ -166,7 +168,7 @@ func (c *mcpGoClient) read(t *testing.T, uri string) string {
 	t.Helper()
 	var req mcp.ReadResourceRequest
 	req.Params.URI = uri
-	res, err := c.ReadResource(soon(t), req)
+	res, err := c.ReadResource(gohost.Soon(t), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +183,7 @@ func (c *mcpGoClient) prompts(t *testing.T) {
 	var req mcp.GetPromptRequest
 	req.Params.Name = "trip"
 	req.Params.Arguments = map[string]string{"city": "Lisbon"}
-	res, err := c.GetPrompt(soon(t), req)
+	res, err := c.GetPrompt(gohost.Soon(t), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +194,7 @@ func (c *mcpGoClient) prompts(t *testing.T) {
 
 func (c *mcpGoClient) elicitation(t *testing.T) {
 	c.want(t, "book_table", map[string]any{"restaurant": "Da Nino"}, "Booked at Da Nino: 2026-12-24, 9 people, outside.")
-	if first, second := next(t, c.asked), next(t, c.asked); !strings.HasPrefix(first, "A table at Da Nino") || !strings.HasPrefix(second, "Really 9") {
+	if first, second := gohost.Next(t, c.asked), gohost.Next(t, c.asked); !strings.HasPrefix(first, "A table at Da Nino") || !strings.HasPrefix(second, "Really 9") {
 		t.Errorf("asked %q, then %q", first, second)
 	}
 }
@@ -202,12 +204,12 @@ func (c *mcpGoClient) sampling(t *testing.T) {
 }
 
 func (c *mcpGoClient) progress(t *testing.T) {
-	got, err := c.callTool(soon(t), "bake", map[string]any{"steps": 5, "milliseconds": 10}, "five steps")
+	got, err := c.callTool(gohost.Soon(t), "bake", map[string]any{"steps": 5, "milliseconds": 10}, "five steps")
 	if err != nil || got != "The cake is done, after 5 steps." {
 		t.Fatalf("bake: %q, %v", got, err)
 	}
 	for want := range 5 {
-		if got := next(t, c.progressed); got != float64(want+1) {
+		if got := gohost.Next(t, c.progressed); got != float64(want+1) {
 			t.Errorf("progress %g, want %d", got, want+1)
 		}
 	}
@@ -215,7 +217,7 @@ func (c *mcpGoClient) progress(t *testing.T) {
 
 func (c *mcpGoClient) cancel(t *testing.T) {
 	before := c.kitchen(t)
-	ctx, cancel := context.WithCancel(soon(t))
+	ctx, cancel := context.WithCancel(gohost.Soon(t))
 	defer cancel()
 	go func() {
 		select {

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/causeway-mcp/causeway/e2e/internal/gohost"
 	"github.com/coder/websocket"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -15,14 +16,14 @@ import (
 func TestStoppingLetsCallsFinishAndEndsStreams(t *testing.T) {
 	t.Parallel()
 	s := startDemo(t)
-	ws, _, err := websocket.Dial(soon(t), s.url+"/mcp", &websocket.DialOptions{Subprotocols: []string{"mcp"}})
+	ws, _, err := websocket.Dial(gohost.Soon(t), s.url+"/mcp", &websocket.DialOptions{Subprotocols: []string{"mcp"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ws.CloseNow()
 	old := connectGoSDK(t, &mcp.SSEClientTransport{Endpoint: s.url + "/sse"}, "2024-11-05")
 	listening := connectGoSDK(t, &mcp.StreamableClientTransport{Endpoint: s.url + "/mcp", MaxRetries: -1}, "2026-07-28")
-	if err := listening.session.Subscribe(soon(t), &mcp.SubscribeParams{URI: "demo://board"}); err != nil {
+	if err := listening.Session.Subscribe(gohost.Soon(t), &mcp.SubscribeParams{URI: "demo://board"}); err != nil {
 		t.Fatal(err)
 	}
 	idle := connectGoSDK(t, &mcp.StreamableClientTransport{Endpoint: s.url + "/mcp"}, "2025-11-25")
@@ -37,22 +38,22 @@ func TestStoppingLetsCallsFinishAndEndsStreams(t *testing.T) {
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		res, err := c.session.CallTool(soon(t), params)
+		res, err := c.Session.CallTool(gohost.Soon(t), params)
 		answered <- answer{res, err}
 	}()
-	next(t, c.progressed)
+	gohost.Next(t, c.Progressed)
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if a := next(t, answered); a.err != nil {
+	if a := gohost.Next(t, answered); a.err != nil {
 		t.Errorf("the call that was being worked on: %v", a.err)
 	} else {
 		wantText(t, a.res, "The cake is done, after 10 steps.")
 	}
-	if _, _, err := ws.Read(soon(t)); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+	if _, _, err := ws.Read(gohost.Soon(t)); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
 		t.Errorf("the WebSocket ended with %v, want status 1012, service restart", err)
 	}
-	err = next(t, s.ended)
+	err = gohost.Next(t, s.ended)
 	s.ended <- err
 	if err != nil {
 		t.Errorf("exit: %v\n%s", err, s.stderr)
@@ -60,10 +61,10 @@ func TestStoppingLetsCallsFinishAndEndsStreams(t *testing.T) {
 	if strings.Contains(s.stderr.String(), "were cut") {
 		t.Errorf("requests were cut:\n%s", s.stderr)
 	}
-	old.session.Close()
-	listening.session.Close()
-	idle.session.Close()
-	c.session.Close()
+	old.Session.Close()
+	listening.Session.Close()
+	idle.Session.Close()
+	c.Session.Close()
 }
 
 // A client goes on with its session after the server was killed and started again,
@@ -74,7 +75,7 @@ func TestSessionsOutliveKillMinusNine(t *testing.T) {
 	s := startDemo(t, "-data", data)
 	transport := &mcp.StreamableClientTransport{Endpoint: s.url + "/mcp", DisableStandaloneSSE: true}
 	c := connectGoSDK(t, transport, "2025-11-25")
-	id := c.session.ID()
+	id := c.Session.ID()
 	wantText(t, c.call(t, "add", map[string]any{"a": 2, "b": 40}), "42")
 	s.kill(t)
 
@@ -83,10 +84,10 @@ func TestSessionsOutliveKillMinusNine(t *testing.T) {
 		t.Fatalf("the second process is at %s, the first was at %s", again.url, s.url)
 	}
 	wantText(t, c.call(t, "add", map[string]any{"a": 1, "b": 2}), "3")
-	if got := c.session.ID(); got != id || id == "" {
+	if got := c.Session.ID(); got != id || id == "" {
 		t.Errorf("the session is %q, it was %q", got, id)
 	}
-	c.session.Close()
+	c.Session.Close()
 }
 
 func TestCommandLine(t *testing.T) {

@@ -398,7 +398,7 @@ func (c *call) build(m method, params []byte, p *jsonrpc.Params) (mcp.Request, e
 	}
 	if c.session != nil && mayNeedInput(c.method) && (len(p.RequestState) > 0 || len(p.InputResponses) > 0) {
 		// There are no rounds in the session eras; nobody may pretend to be in one.
-		params = without(params, "inputResponses", "requestState")
+		params = jsonrpc.Without(params, "inputResponses", "requestState")
 	}
 	var native string
 	if c.modern && mayNeedInput(c.method) {
@@ -420,7 +420,7 @@ func (c *call) build(m method, params []byte, p *jsonrpc.Params) (mcp.Request, e
 	if c.modern && mayNeedInput(c.method) && (len(p.RequestState) > 0 || len(p.InputResponses) > 0) {
 		// The SDK would decode the answers to our own questions too, which are none of
 		// its business, and take our seal for the handler's state.
-		params = without(params, "inputResponses", "requestState")
+		params = jsonrpc.Without(params, "inputResponses", "requestState")
 	}
 	req, err := m.request(c.ss, params, c.extra)
 	if err != nil || !c.modern {
@@ -486,25 +486,6 @@ func (c *call) meta(raw []byte) (mcp.Meta, error) {
 		return nil, invalidParams("_meta: %s", plainDecodeError(err))
 	}
 	return m, nil
-}
-
-// without copies an object, leaving members out.
-func without(object []byte, names ...string) []byte {
-	out := append(make([]byte, 0, len(object)), '{')
-	_ = jsonrpc.ScanObject(object, func(name, value []byte) error {
-		for _, n := range names {
-			if string(name) == n {
-				return nil
-			}
-		}
-		if len(out) > 1 {
-			out = append(out, ',')
-		}
-		out = jsonrpc.AppendString(out, string(name))
-		out = append(append(out, ':'), value...)
-		return nil
-	})
-	return append(out, '}')
 }
 
 // sending is the server's outermost sending middleware: everything that handlers,

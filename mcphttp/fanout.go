@@ -155,7 +155,7 @@ func (s *subscription) deliver(method string, params mcp.Params) error {
 			return err
 		}
 	}
-	rest := without(raw, "_meta")
+	rest := jsonrpc.Without(raw, "_meta")
 	m, err := marshal(meta)
 	if err != nil {
 		return err

@@ -178,7 +178,7 @@ func (c *call) encodeModern(res mcp.Result) ([]byte, error) {
 	if !hasType {
 		drop = append(drop, "resultType")
 	}
-	rest := without(raw, drop...)
+	rest := jsonrpc.Without(raw, drop...)
 	b := append(make([]byte, 0, len(rest)+len(c.host.infoMember)+64), '{')
 	if !hasType {
 		b = append(b, `"resultType":"complete",`...)

@@ -265,7 +265,7 @@ func (c *call) result(raw []byte) (mcp.Result, error) {
 	res := &rawResult{raw: raw}
 	if !c.isModern() {
 		if kind != nil {
-			res.raw = without(raw, "resultType")
+			res.raw = jsonrpc.Without(raw, "resultType")
 		}
 		return res, nil
 	}
@@ -370,7 +370,7 @@ func (sl *slot) paramsFor(c *call, params mcp.Params) ([]byte, error) {
 		}
 		if state, _ := roundOf(params); strings.HasPrefix(state, childState) {
 			// Our mark is taken off its own state again.
-			raw = without(raw, "requestState")
+			raw = jsonrpc.Without(raw, "requestState")
 			if own := state[len(childState):]; own != "" {
 				raw = withMember(raw, `"requestState":`+string(jsonrpc.AppendString(nil, own)))
 			}
@@ -378,7 +378,7 @@ func (sl *slot) paramsFor(c *call, params mcp.Params) ([]byte, error) {
 	} else {
 		drop = append(drop, "requestState", "inputResponses")
 	}
-	raw = without(raw, drop...)
+	raw = jsonrpc.Without(raw, drop...)
 	if len(members) == 0 {
 		return raw, nil
 	}
@@ -393,25 +393,6 @@ func marshal(v any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimRight(b.Bytes(), "\n"), nil
-}
-
-// without copies an object, leaving members out.
-func without(object []byte, names ...string) []byte {
-	out := append(make([]byte, 0, len(object)), '{')
-	_ = jsonrpc.ScanObject(object, func(name, value []byte) error {
-		for _, n := range names {
-			if string(name) == n {
-				return nil
-			}
-		}
-		if len(out) > 1 {
-			out = append(out, ',')
-		}
-		out = jsonrpc.AppendString(out, string(name))
-		out = append(append(out, ':'), value...)
-		return nil
-	})
-	return append(out, '}')
 }
 
 // withMember copies an object, with one more member.

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-mcp/causeway/e2e/internal/gohost"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -56,24 +57,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-const patience = 30 * time.Second
-
-func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func next[T any](t *testing.T, ch <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-ch:
-	case <-soon(t).Done():
-		t.Fatal("waited in vain")
-	}
-	return v
-}
-
 // startProcess starts a server that prints its URL, and ends it with the test.
 func startProcess(t *testing.T, cmd *exec.Cmd, url func(line string) string) string {
 	t.Helper()
@@ -109,7 +92,7 @@ func startProcess(t *testing.T, cmd *exec.Cmd, url func(line string) string) str
 		<-read
 		cmd.Wait()
 	})
-	return next(t, found)
+	return gohost.Next(t, found)
 }
 
 func serveModern(t *testing.T) string {
@@ -175,49 +158,16 @@ func goHost(t *testing.T, url, version string) {
 		}
 		t.Run(name, test)
 	}
-	if err := c.session.Close(); err != nil {
+	if err := c.Session.Close(); err != nil {
 		t.Errorf("closing: %v", err)
 	}
 }
 
-type goClient struct {
-	session    *mcp.ClientSession
-	progressed chan float64
-	updated    chan string
-	changed    chan struct{}
-	asked      chan string
-}
+type goClient struct{ *gohost.Host }
 
 func connect(t *testing.T, version string, args ...string) *goClient {
 	t.Helper()
-	c := &goClient{progressed: make(chan float64, 1000), updated: make(chan string, 1000), changed: make(chan struct{}, 1000), asked: make(chan string, 1000)}
-	client := mcp.NewClient(&mcp.Implementation{Name: "e2e-bridge", Version: "1.0.0"}, &mcp.ClientOptions{
-		ElicitationHandler: func(_ context.Context, req *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
-			c.asked <- req.Params.Message
-			if strings.HasPrefix(req.Params.Message, "Really") {
-				return &mcp.ElicitResult{Action: "accept"}, nil
-			}
-			return &mcp.ElicitResult{Action: "accept", Content: map[string]any{"day": "2026-12-24", "people": 9, "outside": true}}, nil
-		},
-		CreateMessageHandler: func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
-			return &mcp.CreateMessageResult{Model: "e2e-model", Role: "assistant", Content: &mcp.TextContent{Text: "rain on the causeway"}}, nil
-		},
-		ProgressNotificationHandler: func(_ context.Context, req *mcp.ProgressNotificationClientRequest) {
-			c.progressed <- req.Params.Progress
-		},
-		ResourceUpdatedHandler: func(_ context.Context, req *mcp.ResourceUpdatedNotificationRequest) { c.updated <- req.Params.URI },
-		ToolListChangedHandler: func(context.Context, *mcp.ToolListChangedRequest) { c.changed <- struct{}{} },
-	})
-	client.AddRoots(&mcp.Root{URI: "file:///src", Name: "source"})
-	session, err := client.Connect(soon(t), &mcp.CommandTransport{Command: bridgeCommand(t, args...)}, &mcp.ClientSessionOptions{ProtocolVersion: version})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := session.InitializeResult().ProtocolVersion; got != version {
-		t.Fatalf("negotiated %s, want %s", got, version)
-	}
-	c.session = session
-	return c
+	return &goClient{gohost.Connect(t, &mcp.CommandTransport{Command: bridgeCommand(t, args...)}, version)}
 }
 
 func (c *goClient) call(t *testing.T, tool string, args map[string]any) string {
@@ -225,7 +175,7 @@ func (c *goClient) call(t *testing.T, tool string, args map[string]any) string {
 	if args == nil {
 		args = map[string]any{} // the SDK would send null, which strict servers refuse
 	}
-	res, err := c.session.CallTool(soon(t), &mcp.CallToolParams{Name: tool, Arguments: args})
+	res, err := c.Session.CallTool(gohost.Soon(t), &mcp.CallToolParams{Name: tool, Arguments: args})
 	if err != nil {
 		t.Fatalf("%s: %v", tool, err)
 	}
@@ -249,7 +199,7 @@ func want(t *testing.T, got, want string) {
 }
 
 func (c *goClient) tools(t *testing.T) {
-	list, err := c.session.ListTools(soon(t), nil)
+	list, err := c.Session.ListTools(gohost.Soon(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,17 +207,17 @@ func (c *goClient) tools(t *testing.T) {
 		t.Error("no tool bake")
 	}
 	want(t, c.call(t, "add", map[string]any{"a": 2, "b": 40}), "42")
-	if _, err := c.session.CallTool(soon(t), &mcp.CallToolParams{Name: "no_such_tool"}); err == nil {
+	if _, err := c.Session.CallTool(gohost.Soon(t), &mcp.CallToolParams{Name: "no_such_tool"}); err == nil {
 		t.Error("an unknown tool: no error")
 	}
 }
 
 func (c *goClient) elicitation(t *testing.T) {
 	want(t, c.call(t, "book_table", map[string]any{"restaurant": "Da Nino"}), "Booked at Da Nino: 2026-12-24, 9 people, outside.")
-	if first, second := next(t, c.asked), next(t, c.asked); !strings.HasPrefix(first, "A table at Da Nino") || !strings.HasPrefix(second, "Really 9") {
+	if first, second := gohost.Next(t, c.Asked), gohost.Next(t, c.Asked); !strings.HasPrefix(first, "A table at Da Nino") || !strings.HasPrefix(second, "Really 9") {
 		t.Errorf("asked %q, then %q", first, second)
 	}
-	if n := len(c.asked); n > 0 {
+	if n := len(c.Asked); n > 0 {
 		t.Errorf("asked %d more times", n)
 	}
 }
@@ -282,13 +232,13 @@ func (c *goClient) sampling(t *testing.T) {
 func (c *goClient) progress(t *testing.T) {
 	params := &mcp.CallToolParams{Name: "bake", Arguments: map[string]any{"steps": 5, "milliseconds": 10}}
 	params.SetProgressToken("five steps")
-	res, err := c.session.CallTool(soon(t), params)
+	res, err := c.Session.CallTool(gohost.Soon(t), params)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want(t, res.Content[0].(*mcp.TextContent).Text, "The cake is done, after 5 steps.")
 	for step := range 5 {
-		if got := next(t, c.progressed); got != float64(step+1) {
+		if got := gohost.Next(t, c.Progressed); got != float64(step+1) {
 			t.Errorf("progress %g, want %d", got, step+1)
 		}
 	}
@@ -298,7 +248,7 @@ type kitchen struct{ Baking, Done, Stopped int }
 
 func (c *goClient) kitchen(t *testing.T) (k kitchen) {
 	t.Helper()
-	res, err := c.session.ReadResource(soon(t), &mcp.ReadResourceParams{URI: "demo://kitchen"})
+	res, err := c.Session.ReadResource(gohost.Soon(t), &mcp.ReadResourceParams{URI: "demo://kitchen"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,18 +261,18 @@ func (c *goClient) kitchen(t *testing.T) (k kitchen) {
 // cancel shows that the server stops working, not only that the host stops waiting.
 func (c *goClient) cancel(t *testing.T) {
 	before := c.kitchen(t)
-	ctx, cancel := context.WithCancel(soon(t))
+	ctx, cancel := context.WithCancel(gohost.Soon(t))
 	defer cancel()
 	params := &mcp.CallToolParams{Name: "bake", Arguments: map[string]any{"steps": 100, "milliseconds": 100}}
 	params.SetProgressToken("to be cancelled")
 	go func() {
 		select {
-		case <-c.progressed:
+		case <-c.Progressed:
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
-	if _, err := c.session.CallTool(ctx, params); !errors.Is(err, context.Canceled) {
+	if _, err := c.Session.CallTool(ctx, params); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled call: %v", err)
 	}
 	for c.kitchen(t).Stopped == before.Stopped { // the test's timeout ends it
@@ -331,19 +281,19 @@ func (c *goClient) cancel(t *testing.T) {
 	if after := c.kitchen(t); after.Done != before.Done || after.Baking != 0 {
 		t.Errorf("kitchen %+v after %+v: the cake was not taken out", after, before)
 	}
-	for len(c.progressed) > 0 {
-		<-c.progressed
+	for len(c.Progressed) > 0 {
+		<-c.Progressed
 	}
 }
 
 func (c *goClient) subscriptions(t *testing.T) {
 	const board = "demo://board"
-	if err := c.session.Subscribe(soon(t), &mcp.SubscribeParams{URI: board}); err != nil {
+	if err := c.Session.Subscribe(gohost.Soon(t), &mcp.SubscribeParams{URI: board}); err != nil {
 		t.Fatal(err)
 	}
 	c.call(t, "post_note", map[string]any{"note": "through the bridge"})
-	want(t, next(t, c.updated), board)
-	if err := c.session.Unsubscribe(soon(t), &mcp.UnsubscribeParams{URI: board}); err != nil {
+	want(t, gohost.Next(t, c.Updated), board)
+	if err := c.Session.Unsubscribe(gohost.Soon(t), &mcp.UnsubscribeParams{URI: board}); err != nil {
 		t.Error(err)
 	}
 }
@@ -366,16 +316,16 @@ func (c *goClient) large(t *testing.T) {
 
 func (c *goClient) listChange(t *testing.T) {
 	c.call(t, "surprise", map[string]any{"shown": true})
-	next(t, c.changed)
+	gohost.Next(t, c.Changed)
 	want(t, c.call(t, "open_box", nil), "A smaller box.")
 	c.call(t, "surprise", map[string]any{"shown": false})
-	next(t, c.changed)
+	gohost.Next(t, c.Changed)
 }
 
 // tsHost runs host.mjs, a host written with the TypeScript SDK 1.x, which reports on every
 // feature by itself.
 func tsHost(t *testing.T, url string) {
-	cmd := exec.CommandContext(soon(t), node, "host.mjs", causeway, "connect", url)
+	cmd := exec.CommandContext(gohost.Soon(t), node, "host.mjs", causeway, "connect", url)
 	home := t.TempDir()
 	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_CACHE_HOME="+home)
 	cmd.Stderr = t.Output()

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-mcp/causeway/e2e/internal/gohost"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -97,7 +98,7 @@ func (p *pipe) request(id int, method, params string) map[string]json.RawMessage
 func (p *pipe) answer(id int) map[string]json.RawMessage {
 	p.t.Helper()
 	for {
-		m := next(p.t, p.lines)
+		m := gohost.Next(p.t, p.lines)
 		if string(m["id"]) == fmt.Sprint(id) {
 			return m
 		}
@@ -114,7 +115,7 @@ func (p *pipe) notified(method string) {
 			return
 		}
 	}
-	for string(next(p.t, p.lines)["method"]) != `"`+method+`"` {
+	for string(gohost.Next(p.t, p.lines)["method"]) != `"`+method+`"` {
 	}
 }
 
@@ -200,7 +201,7 @@ func TestTheSessionOfAKilledBridge(t *testing.T) {
 	p = startPipe(t, env, url)
 	p.request(0, "initialize", `{"protocolVersion":"2025-11-25","capabilities":{"sampling":{}},"clientInfo":{"name":"another","version":"1"}}`)
 	p.add(1)
-	for deadline := time.Now().Add(patience); sessionsOf(s) > 1 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(gohost.Patience); sessionsOf(s) > 1 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	for session := range s.Sessions() {
@@ -219,7 +220,7 @@ func TestTheSessionOfAKilledBridge(t *testing.T) {
 func waitForNote(t *testing.T, env []string) {
 	t.Helper()
 	dir := strings.TrimPrefix(env[1], "XDG_CACHE_HOME=")
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(gohost.Patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if found, _ := filepath.Glob(filepath.Join(dir, "causeway", "connect", "sessions", "*")); len(found) > 0 {
 			for _, path := range found {
 				if info, err := os.Stat(path); err == nil && info.Mode().Perm() != 0o600 {
@@ -333,7 +334,7 @@ func TestSeveralServersAreOne(t *testing.T) {
 	for _, version := range []string{"2025-11-25", "2026-07-28"} {
 		t.Run(version, func(t *testing.T) {
 			c := connect(t, version, "old="+old, "new="+modern)
-			list, err := c.session.ListTools(soon(t), nil)
+			list, err := c.Session.ListTools(gohost.Soon(t), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -353,10 +354,10 @@ func TestSeveralServersAreOne(t *testing.T) {
 			if got := c.call(t, "new__weather", map[string]any{"region": "eu", "city": "Bern"}); !strings.Contains(got, "Bern") {
 				t.Errorf("weather: %q", got)
 			}
-			if _, err := c.session.CallTool(soon(t), &mcp.CallToolParams{Name: "add"}); err == nil {
+			if _, err := c.Session.CallTool(gohost.Soon(t), &mcp.CallToolParams{Name: "add"}); err == nil {
 				t.Error("a name without a server: no error")
 			}
-			if err := c.session.Close(); err != nil {
+			if err := c.Session.Close(); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,14 +1,13 @@
 package signin
 
 import (
-	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/causeway-mcp/causeway/e2e/internal/nodetest"
 )
 
 const (
@@ -39,48 +38,13 @@ func TestClients(t *testing.T) {
 	}
 }
 
-var tapCount = regexp.MustCompile(`(?m)^# (pass|fail|skipped|todo|cancelled) (\d+)$`)
-
-// runNode runs a file of tests under the Node that package-lock.json pins. A file that
-// has no passing test, or skips one, fails.
+// runNode runs a file of tests against s.
 func runNode(t *testing.T, s *server, file string, env ...string) {
 	t.Helper()
-	node := nodePath(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second) // a hang is a failure, not a stuck build
-	defer cancel()
-	cmd := exec.CommandContext(ctx, node, "--no-warnings", "--test", "--test-reporter=tap", "--test-timeout=120000", file)
-	cmd.Env = append(os.Environ(),
-		"PATH="+filepath.Dir(node)+string(os.PathListSeparator)+os.Getenv("PATH"),
-		"CAUSEWAY_TEST_URL="+s.url,
-		"CAUSEWAY_TEST_CONTROL="+startControl(t, s),
-		"HOME="+t.TempDir(),
+	nodetest.Run(t, file, 2*time.Minute, append([]string{
+		"PATH=" + filepath.Dir(nodetest.Node(t)) + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"CAUSEWAY_TEST_URL=" + s.url,
+		"CAUSEWAY_TEST_CONTROL=" + startControl(t, s),
 		"DISPLAY=", "WAYLAND_DISPLAY=",
-	)
-	cmd.Env = append(cmd.Env, env...)
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.CombinedOutput()
-	counts := map[string]string{}
-	for _, m := range tapCount.FindAllStringSubmatch(string(out), -1) {
-		counts[m[1]] = m[2]
-	}
-	switch {
-	case err != nil:
-		t.Errorf("%s: %v\n%s", file, err, out)
-	case counts["pass"] == "" || counts["pass"] == "0" || counts["fail"] != "0" || counts["skipped"] != "0" || counts["todo"] != "0" || counts["cancelled"] != "0":
-		t.Errorf("%s: counts %v, want passes alone\n%s", file, counts, out)
-	default:
-		t.Logf("%s: %s passed", file, counts["pass"])
-	}
-}
-
-func nodePath(t *testing.T) string {
-	t.Helper()
-	node, err := filepath.Abs(filepath.FromSlash("../node_modules/node/bin/node"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(node); err != nil {
-		t.Fatalf("%v: run `npm ci` in e2e/ first, as `make test` does", err)
-	}
-	return node
+	}, env...)...)
 }

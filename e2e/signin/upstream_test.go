@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-mcp/causeway/e2e/internal/nodetest"
 	"golang.org/x/oauth2"
 )
 
@@ -161,7 +162,7 @@ func wholeFlow(t *testing.T, s *server, who *person, name string) {
 // startOIDCProvider starts the issuer and gives its URL and what it logs.
 func startOIDCProvider(t *testing.T) (issuer string, log *transcript) {
 	t.Helper()
-	cmd := exec.Command(nodePath(t), "--no-warnings", filepath.FromSlash("upstream/oidc-provider.mjs"))
+	cmd := exec.Command(nodetest.Node(t), "--no-warnings", filepath.FromSlash("upstream/oidc-provider.mjs"))
 	cmd.Env = append(os.Environ(), "UPSTREAM_SECRET="+upstreamSecret)
 	log = new(transcript)
 	cmd.Stderr = log

@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"go/format"
-	"os"
-	"strings"
 	"sync"
 	"testing"
 
@@ -16,25 +13,7 @@ import (
 func TestMain(m *testing.M) { program.TestMain(m, main) }
 
 // The README promises it in at most 35 lines, not counting blank ones.
-func TestTheCounterIsShort(t *testing.T) {
-	src, err := os.ReadFile("main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	formatted, err := format.Source(src)
-	if err != nil || string(formatted) != string(src) {
-		t.Errorf("main.go is not as gofmt leaves it (%v)", err)
-	}
-	lines := 0
-	for line := range strings.Lines(string(src)) {
-		if strings.TrimSpace(line) != "" {
-			lines++
-		}
-	}
-	if lines > 35 {
-		t.Errorf("main.go has %d lines that are not blank, want at most 35", lines)
-	}
-}
+func TestTheCounterIsShort(t *testing.T) { program.Short(t, 35) }
 
 func TestTheCounterGoesOnAfterAKill(t *testing.T) {
 	for _, era := range program.Eras {

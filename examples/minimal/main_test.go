@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"go/format"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,33 +10,13 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/causeway-mcp/causeway/examples/internal/program"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // The README promises a server in at most 15 lines. This counts every line that is
 // not blank, comments and imports too, of the file as gofmt leaves it.
-func TestMinimalIsAtMost15Lines(t *testing.T) {
-	src, err := os.ReadFile("main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	formatted, err := format.Source(src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(formatted) != string(src) {
-		t.Error("main.go is not as gofmt leaves it")
-	}
-	lines := 0
-	for line := range strings.Lines(string(src)) {
-		if strings.TrimSpace(line) != "" {
-			lines++
-		}
-	}
-	if lines > 15 {
-		t.Errorf("main.go has %d lines that are not blank, want at most 15", lines)
-	}
-}
+func TestMinimalIsAtMost15Lines(t *testing.T) { program.Short(t, 15) }
 
 func TestTheREADMEShowsThisServer(t *testing.T) {
 	src, err := os.ReadFile("main.go")

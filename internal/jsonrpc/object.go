@@ -21,6 +21,25 @@ func ScanObject(raw []byte, visit func(name, value []byte) error) error {
 	})
 }
 
+// Without copies a JSON object that has been checked, leaving members out.
+func Without(object []byte, names ...string) []byte {
+	out := append(make([]byte, 0, len(object)), '{')
+	_ = ScanObject(object, func(name, value []byte) error {
+		for _, n := range names {
+			if string(name) == n {
+				return nil
+			}
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = AppendString(out, string(name))
+		out = append(append(out, ':'), value...)
+		return nil
+	})
+	return append(out, '}')
+}
+
 // IsObject reports whether checked JSON is an object.
 func IsObject(raw []byte) bool {
 	i := SkipSpace(raw, 0)

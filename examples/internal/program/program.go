@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"go/format"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -362,4 +363,26 @@ func Body(t *testing.T, resp *http.Response) string {
 		t.Error(err)
 	}
 	return string(b)
+}
+
+// Short fails when main.go of the example has more than most lines that are not blank, as gofmt leaves it.
+func Short(t *testing.T, most int) {
+	t.Helper()
+	src, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	formatted, err := format.Source(src)
+	if err != nil || string(formatted) != string(src) {
+		t.Errorf("main.go is not as gofmt leaves it (%v)", err)
+	}
+	lines := 0
+	for line := range strings.Lines(string(src)) {
+		if strings.TrimSpace(line) != "" {
+			lines++
+		}
+	}
+	if lines > most {
+		t.Errorf("main.go has %d lines that are not blank, want at most %d", lines, most)
+	}
 }
