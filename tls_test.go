@@ -708,3 +708,51 @@ func TestTwoServersOfOneNameKeepTheirCookiesApart(t *testing.T) {
 		}
 	}
 }
+
+// A client of HTTP/2 that reads nothing any more, with all the window it can ask for, holds
+// up neither its handlers nor the end of the App.
+func TestAClientOfHTTP2ThatDoesNotReadIsCut(t *testing.T) {
+	t.Parallel() // it waits for ten seconds
+	cut := make(chan error, 1)
+	app := &causeway.App{}
+	app.Handle("/flood", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		rc := http.NewResponseController(w)
+		for {
+			_ = rc.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			_, err := w.Write(make([]byte, 64<<10))
+			if err == nil {
+				err = rc.Flush()
+			}
+			if err != nil {
+				cut <- err
+				return
+			}
+		}
+	}))
+	s := secure(t, app, nil)
+	conn, err := tls.Dial("tcp", s.addr(), &tls.Config{RootCAs: s.ca.Pool, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	frame := func(kind, flags byte, stream uint32, body string) string {
+		head := make([]byte, 9)
+		binary.BigEndian.PutUint32(head, uint32(len(body))<<8|uint32(kind))
+		head[4] = flags
+		binary.BigEndian.PutUint32(head[5:], stream)
+		return string(head) + body
+	}
+	const most = "\x7f\xff\x00\x00"
+	head := "\x82\x87\x04\x06/flood\x41" + string(rune(len(s.addr()))) + s.addr() // RFC 7541: GET, https, :path, :authority
+	if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+frame(4, 0, 0, "\x00\x04"+most)+frame(8, 0, 0, most)+frame(1, 5, 1, head)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-cut:
+	case <-time.After(time.Minute):
+		t.Error("the handler waits for ever")
+	}
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+}
