@@ -36,6 +36,7 @@ const (
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 	defaultDrain      = 10 * time.Second
+	closeTime         = 5 * time.Second // for what the App keeps things in, after the drain
 	http2WriteTimeout = 10 * time.Second
 	http2PingTimeout  = 30 * time.Second // without a frame from the client
 )
@@ -416,7 +417,10 @@ func (a *App) Shutdown(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(append(errs, a.storage.close(ctx))...)
+	// A drain that took all its time is no reason to leave the databases as a crash would.
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	return errors.Join(append(errs, a.storage.close(closing))...)
 }
 
 // Main runs the App with the process's flags until SIGINT or SIGTERM, then drains

@@ -423,22 +423,51 @@ func (h *Handler) openStream(w http.ResponseWriter, host *host, id []byte) (rele
 
 // Shutdown ends the handler's service in order: no new requests are taken, GET
 // streams, subscriptions and connections end with a hint when to come back, and
-// requests being worked on get until ctx is done. Tasks are cancelled and fail.
-// Sessions, and what became of tasks, remain in the store.
-// It returns ctx's error if requests were still at work, which are then
-// cancelled. A handler that was shut down stays so.
+// requests and tasks being worked on get until ctx is done. Sessions, and what became of
+// tasks, remain in the store.
+//
+// A task that is still at work then is cancelled and left to the next process, where
+// its handler runs again from its start (see [AddTask]); one that waits for an answer is
+// left to it at once. It fails, with the reason, if it cannot run again.
+//
+// Shutdown returns ctx's error if requests were still at work, which are then
+// cancelled, or if handlers of tasks have not returned a second after they were told to. A
+// handler that was shut down stays so.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.callsMu.Lock()
 	h.drainOnce.Do(func() { close(h.draining) })
 	h.callsMu.Unlock()
-	done := make(chan struct{})
 	h.tasks.close()
-	go func() { h.calls.Wait(); h.tasks.wait(); close(done) }()
-	select {
-	case <-done:
+	calls, tasks := make(chan struct{}), make(chan struct{})
+	go func() { h.calls.Wait(); close(calls) }()
+	go func() { h.tasks.wait(); close(tasks) }()
+	answered := ends(ctx, calls)
+	if answered && ends(ctx, tasks) {
 		return nil
+	}
+	h.watch.cancelCalls(errShutdown)
+	h.tasks.part(tasks)
+	select {
+	case <-tasks:
+		if answered {
+			return nil
+		}
+	default:
+	}
+	return context.Cause(ctx)
+}
+
+// ends waits for the end of something, and reports whether it came before that of ctx.
+func ends(ctx context.Context, end <-chan struct{}) bool {
+	select {
+	case <-end:
+		return true
 	case <-ctx.Done():
-		h.watch.cancelCalls(errShutdown)
-		return context.Cause(ctx)
+	}
+	select {
+	case <-end:
+		return true
+	default:
+		return false
 	}
 }

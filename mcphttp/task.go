@@ -38,9 +38,9 @@ type TaskOptions struct {
 	// Zero is as long as the TTL. Options.CallTimeout does not concern tasks.
 	Timeout time.Duration
 
-	// OneRun makes a task fail whose process dies while it works on it, instead of
-	// having its handler run again from the start. It is for handlers whose effects
-	// must not happen twice and cannot be put under Once.
+	// OneRun makes a task fail whose process dies or is shut down while it works on it,
+	// instead of having its handler run again from the start. It is for handlers whose
+	// effects must not happen twice and cannot be put under Once.
 	OneRun bool
 
 	// Before, if not nil, runs as a part of the tools/call, before there is a task:
@@ -60,8 +60,8 @@ type TaskOptions struct {
 //
 // The arguments are checked before there is a task. In a task, the handler's
 // context outlives the request and ends when the task is cancelled (tasks/cancel),
-// when its time is up or at [Handler.Shutdown]; context.Cause says which. The task
-// is cancelled at once, whatever the handler does then, but counts as running
+// when its time is up or at the end of [Handler.Shutdown]; context.Cause says which.
+// The task is cancelled at once, whatever the handler does then, but counts as running
 // until it returns.
 //
 // [Elicit], [Sample] and [ListRoots] wait for the answer in a task: they show the
@@ -73,15 +73,17 @@ type TaskOptions struct {
 // error that wraps a *jsonrpc.Error, or a panic, makes it failed. A result that
 // is larger than [store.MaxValue] cannot be kept, and makes it failed too.
 //
-// If the process that works on it dies, the handler runs again from its start, in
-// whichever process finds out first (with a store of its own at the next start or
+// If the process that works on it dies, or is shut down and the task outlasts that, the
+// handler runs again from its start, in whichever process finds out first (with a store of its own at the next start or
 // request, with a shared one within half a minute; see [Handler.Restore]). It is the
 // same call then, with the same [Caller] and CallID, so what it did under Once stays
 // done once; questions that were answered get the same answers without being asked
 // again. Everything else happens again. Of the token there are the user, the scopes
 // and what names client and resource, but nothing secret. A task fails, with the
-// reason, that has been begun [MaxTaskRuns] times, whose server no longer has the
-// tool, whose call came with answers or is too large to be kept, or with OneRun.
+// reason, that has been begun [MaxTaskRuns] times (runs that a shutdown ended do not
+// count), whose server no longer has the tool, whose call came with answers or is too
+// large to be kept, or with OneRun. Without Options.Records, or with an engine in memory, a
+// task ends with its process.
 //
 // A task belongs to the user that made it (auth.TokenInfo's UserID); to anyone
 // else it does not exist.

@@ -150,8 +150,11 @@ func (b *taskBoard) drop(t *task) {
 // attended tells whether someone works on a task of the given owner. If that
 // cannot be found out, it is taken to be so.
 func (b *taskBoard) attended(ctx context.Context, id, owner string) bool {
-	if owner == b.owner {
+	switch owner {
+	case b.owner:
 		return b.find(id) != nil
+	case "":
+		return false // its process was shut down
 	}
 	r, err := b.h.opts.Records.Get(ctx, leasePrefix+owner)
 	if err == nil && string(r.Value) != processID && isExclusive(b.h.opts.Records) {
@@ -166,7 +169,7 @@ func (b *taskBoard) tell(ctx context.Context, id string, rec *taskRecord) {
 		t.see(rec)
 		return
 	}
-	if rec.Owner == b.owner || (rec.over() && rec.Status != taskCancelled) {
+	if rec.Owner == b.owner || rec.Owner == "" || (rec.over() && rec.Status != taskCancelled) {
 		return
 	}
 	_, err := b.h.opts.Records.Put(ctx, bellPrefix+rec.Owner+"/"+id, []byte("!"), store.AnyRevision, &store.PutOptions{TTL: bellTTL})
@@ -280,14 +283,34 @@ func (b *taskBoard) reread(ctx context.Context, id string) {
 	}
 }
 
-// close takes no more tasks on and ends those that run.
+// close takes no more tasks on. Those that run may end; see part.
 func (b *taskBoard) close() {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.closed = true
-	b.mu.Unlock()
+}
+
+// partGrace is how long handlers have to return once they are told to: the next process
+// should not begin again while this one is still at it.
+const partGrace = time.Second
+
+// part ends what outlasts the drain. ended is closed when every handler has returned.
+func (b *taskBoard) part(ended <-chan struct{}) {
 	for _, t := range b.all() {
-		go t.stop(errTaskShutdown)
+		t.call.cancel(errTaskShutdown)
 	}
+	grace := time.NewTimer(partGrace)
+	defer grace.Stop()
+	select {
+	case <-ended:
+		return
+	case <-grace.C:
+	}
+	var parting sync.WaitGroup
+	for _, t := range b.all() {
+		parting.Go(t.part)
+	}
+	parting.Wait()
 }
 
 // wait returns when every handler of a task has returned.

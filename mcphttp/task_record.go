@@ -34,7 +34,8 @@ type taskRecord struct {
 	// Tool is the name of the tool, Server that of its server.
 	Tool   string `json:"n"`
 	Server string `json:"f,omitempty"`
-	// Owner names the handler whose process works on it; see taskBoard.
+	// Owner names the handler whose process works on it, "" for one that was shut down;
+	// see taskBoard.
 	Owner string `json:"o"`
 
 	Status  taskStatus `json:"s"`
@@ -112,6 +113,13 @@ func (r *taskRecord) keptFor() time.Duration {
 func (r *taskRecord) end(status taskStatus, message string) {
 	r.Status, r.Message = status, message
 	r.Open, r.Answers, r.Call, r.Heard = nil, nil, nil, nil
+}
+
+// release leaves the task to whoever comes by. The run that ends so is none of those that
+// [MaxTaskRuns] counts: the next one makes up for it.
+func (r *taskRecord) release() {
+	r.Owner = ""
+	r.Runs--
 }
 
 func (r *taskRecord) fail(werr *sdkrpc.Error) {

@@ -37,6 +37,8 @@ type task struct {
 	// there in the order of their numbers.
 	asking sync.Mutex
 
+	parted sync.Once
+
 	mu      sync.Mutex
 	heard   []taskHeard // answers of earlier runs that this one has not asked for yet
 	asked   int
@@ -47,7 +49,7 @@ type task struct {
 var (
 	errTaskCancelled = errors.New("the task was cancelled by its client")
 	errTaskTimeout   = errors.New("the task took longer than the server allows")
-	errTaskShutdown  = errors.New("the server was shut down while it worked on this task")
+	errTaskShutdown  = fmt.Errorf("%w while it works on this task", errShutdown)
 	errTaskLost      = errors.New("the task was ended elsewhere")
 )
 
@@ -89,6 +91,10 @@ func (t *task) start() {
 
 func (t *task) work() {
 	defer t.h.tasks.leave(t)
+	if t.call.Err() != nil { // before it had begun
+		t.finish(nil, context.Cause(t.call))
+		return
+	}
 	limit := time.AfterFunc(min(t.kind.opts.Timeout, time.Until(t.first.expires())), func() { t.stop(errTaskTimeout) })
 	defer limit.Stop()
 	result, err := t.carryOut()
@@ -194,6 +200,8 @@ func (t *task) ask(ctx context.Context, method string, question mcp.Params) (jso
 			return raw, nil
 		case <-ctx.Done():
 			err = context.Cause(ctx)
+		case <-t.h.draining: // no answer comes here any more
+			t.call.cancel(errTaskShutdown)
 		case <-t.call.Done():
 		}
 	}
@@ -314,18 +322,69 @@ func (t *task) stopped() *sdkrpc.Error {
 	if t.call.Err() == nil {
 		return nil
 	}
-	switch cause := context.Cause(t.call); {
-	case errors.Is(cause, errTaskTimeout):
+	if errors.Is(context.Cause(t.call), errTaskTimeout) {
 		return wireError(sdkrpc.CodeInternalError, "%v (%v)", errTaskTimeout, t.kind.opts.Timeout)
-	case errors.Is(cause, errTaskShutdown):
-		return wireError(sdkrpc.CodeInternalError, "%v", errTaskShutdown)
 	}
 	return nil
+}
+
+// partTimeout bounds the hand-over of a task at the end of a drain. What is not written
+// by then is found as after a kill.
+const partTimeout = 5 * time.Second
+
+// part ends the task's run here, because the process ends: in the record it goes on, and
+// nobody works on it. Where no process will, it fails.
+func (t *task) part() {
+	t.parted.Do(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.call), partTimeout)
+		defer cancel()
+		rec, err := t.h.changeTask(ctx, t.id, t.first.User, func(r *taskRecord) bool {
+			if r.over() || !t.owns(r) {
+				return false
+			}
+			if why := t.staysBehind(r); why != "" {
+				r.fail(wireError(sdkrpc.CodeInternalError, "the server was shut down while it worked on this task, and it does not run again: %s", why))
+			} else {
+				r.release()
+			}
+			return true
+		})
+		switch {
+		case err != nil && !errors.Is(err, errNoTask):
+			t.h.log.Warn("a task could not be handed to the next process: it will be found as after a crash", slog.String("target", t.first.Tool), slog.Any("error", err))
+		case err == nil && !rec.over():
+			t.h.log.Info("a task is left to the next process", slog.String("target", t.first.Tool))
+		}
+	})
+}
+
+// staysBehind is why the next process cannot run the task, "" if it can.
+func (t *task) staysBehind(r *taskRecord) string {
+	switch {
+	case isVolatile(t.h.opts.Records):
+		return "it was only kept in memory"
+	case t.kind.opts.OneRun:
+		return "its tool allows one run (OneRun)"
+	case r.Call == nil:
+		return "its call could not be kept to be repeated"
+	}
+	return ""
+}
+
+// isVolatile tells whether nothing in records is there for the next process. What does
+// not say so is taken to be durable.
+func isVolatile(records store.Records) bool {
+	v, ok := records.(interface{ Volatile() bool })
+	return ok && v.Volatile()
 }
 
 // finish writes the outcome, unless the task is over already. It tries for as long
 // as the task would be kept: an outcome that is not written is lost.
 func (t *task) finish(result []byte, err error) {
+	if t.call.Err() != nil && errors.Is(context.Cause(t.call), errTaskShutdown) {
+		t.part()
+		return
+	}
 	var werr *sdkrpc.Error
 	if err != nil {
 		werr = t.call.wireErrorOf(err)

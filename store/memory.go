@@ -524,3 +524,6 @@ func (m *Memory) OpenBlob(ctx context.Context, id ObjectID, blob string) (io.Rea
 
 // Exclusive implements [Journal].
 func (m *Memory) Exclusive() bool { return true }
+
+// Volatile tells that nothing here is there for the next process.
+func (m *Memory) Volatile() bool { return true }

@@ -23,6 +23,12 @@ func (n namespace) Exclusive() bool {
 	return ok && e.Exclusive()
 }
 
+// Volatile reports what the engine behind does, if it says.
+func (n namespace) Volatile() bool {
+	v, ok := n.records.(interface{ Volatile() bool })
+	return ok && v.Volatile()
+}
+
 func (n namespace) own(r Record) Record {
 	r.Key = strings.TrimPrefix(r.Key, n.prefix)
 	return r

@@ -181,6 +181,44 @@ func TestATaskGoesOnAfterKillMinusNine(t *testing.T) {
 	}
 }
 
+// A deploy in each run but the last: the task goes on, more often than one whose process
+// dies, and a client that asks in between finds it working.
+func TestATaskGoesOnAfterADeploy(t *testing.T) {
+	for _, tc := range []struct {
+		tool   string
+		runs   int
+		status string
+	}{{"long", 2, "completed"}, {"long", 7, "completed"}, {"once", 2, "failed"}} {
+		t.Run(fmt.Sprint(tc.tool, " in run ", tc.runs), func(t *testing.T) {
+			t.Parallel()
+			p := start(t)
+			id := p.task("tools/call", tc.tool, fmt.Sprintf(`"name":%q,"arguments":{"Runs":%d}`, tc.tool, tc.runs)).ID
+			for n := 1; n < tc.runs; n++ {
+				waitForRuns(p, n)
+				if got := p.task("tasks/get", id, fmt.Sprintf(`"taskId":%q`, id)); got.Status != "working" {
+					t.Fatalf("before deploy %d: %+v %+v", n, got, got.Error)
+				}
+				p.stop()
+				p.start()
+			}
+			got := p.until(id, "completed failed")
+			if got.Status != tc.status {
+				t.Errorf("%+v %+v", got, got.Error)
+			}
+			want := fmt.Sprintf("{Orders:0 Runs:%d Effects:1}", tc.runs)
+			if tc.status == "failed" {
+				want = "{Orders:0 Runs:1 Effects:1}"
+				if !strings.Contains(got.Error.Message, "shut down") || !strings.Contains(got.Error.Message, "OneRun") {
+					t.Errorf("it does not say why: %+v", got.Error)
+				}
+			}
+			if book := open(p).tool("book", `{}`); book != want {
+				t.Errorf("%s, want %s", book, want)
+			}
+		})
+	}
+}
+
 func waitForRuns(p *process, n int) {
 	p.t.Helper()
 	s := open(p)

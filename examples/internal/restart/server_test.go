@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/causeway-mcp/causeway"
 	"github.com/causeway-mcp/causeway/mcphttp"
@@ -33,7 +34,7 @@ type book struct{ Orders, Runs, Effects int }
 type none struct{}
 
 func serve() {
-	app := &causeway.App{}
+	app := &causeway.App{Drain: 300 * time.Millisecond}
 	s := mcp.NewServer(&mcp.Implementation{Name: "restart", Version: "1"}, causeway.Subscribable(nil))
 	ledger := &causeway.Agent[book]{Kind: "book", Scope: causeway.Shared, Resources: []string{"test://book"}}
 	ledgerOf := func() *causeway.Self[book] {
@@ -78,18 +79,20 @@ func serve() {
 		b, err := ledgerOf().State(ctx)
 		return causeway.Text(fmt.Sprintf("%+v", b)), b, err
 	})
-	// long is a task that ends in its second run.
-	mcphttp.AddTask(s, &mcp.Tool{Name: "long"}, func(ctx context.Context, _ *mcp.CallToolRequest, in struct{ Runs int }) (*mcp.CallToolResult, any, error) {
-		if _, err := causeway.Once(ctx, ledgerOf(), "effect", func(_ context.Context, _ object.Tx, b *book) (int, error) { b.Effects++; return 0, nil }); err != nil {
-			return nil, nil, err
-		}
-		b, err := ledgerOf().Update(ctx, func(b *book) error { b.Runs++; return nil })
-		if err == nil && b.Runs < in.Runs {
-			<-ctx.Done()
-			return nil, nil, context.Cause(ctx)
-		}
-		return causeway.Text(fmt.Sprintf("in run %d", b.Runs)), nil, err
-	}, mcphttp.TaskOptions{})
+	// Both are tasks that end in the run that is asked for.
+	for name, opts := range map[string]mcphttp.TaskOptions{"long": {}, "once": {OneRun: true}} {
+		mcphttp.AddTask(s, &mcp.Tool{Name: name}, func(ctx context.Context, _ *mcp.CallToolRequest, in struct{ Runs int }) (*mcp.CallToolResult, any, error) {
+			if _, err := causeway.Once(ctx, ledgerOf(), "effect", func(_ context.Context, _ object.Tx, b *book) (int, error) { b.Effects++; return 0, nil }); err != nil {
+				return nil, nil, err
+			}
+			b, err := ledgerOf().Update(ctx, func(b *book) error { b.Runs++; return nil })
+			if err == nil && b.Runs < in.Runs {
+				<-ctx.Done()
+				return nil, nil, context.Cause(ctx)
+			}
+			return causeway.Text(fmt.Sprintf("in run %d", b.Runs)), nil, err
+		}, opts)
+	}
 	s.AddResource(&mcp.Resource{URI: "test://book", Name: "book"}, func(ctx context.Context, _ *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 		b, err := ledgerOf().State(ctx)
 		return causeway.TextResource(fmt.Sprintf("%+v", b)), err
