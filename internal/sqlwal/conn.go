@@ -211,9 +211,12 @@ func (c *conn) commitFailed(cause error) error {
 	return cause
 }
 
-// proveIdle makes sure that a commit without frames (an UPDATE to the same value writes none) has ended
-// the transaction: a rollback must find nothing to roll back.
+// proveIdle makes sure that a commit without frames (an UPDATE to the same value writes none) was one without
+// pages, and has ended the transaction: a rollback must find nothing to roll back.
 func (c *conn) proveIdle() error {
+	if written, err := c.written(); err != nil || written != c.before {
+		return broken(errors.Join(err, errors.New("sqlwal: COMMIT wrote pages, and the -wal has no commit with them")))
+	}
 	if c.own(c.rollback) == nil {
 		return broken(errors.New("sqlwal: COMMIT wrote nothing and left the transaction open"))
 	}

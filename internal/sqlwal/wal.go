@@ -76,7 +76,7 @@ func (t *tail) forget() { clear(t.frames) }
 // read returns what was committed since the last read, or nil when nothing was. The pages point into a
 // buffer that the next read overwrites.
 func (t *tail) read() (*Change, error) {
-	off, s1, s2 := t.off, t.s1, t.s2
+	off, s1, s2, salt := t.off, t.s1, t.s2, t.salt
 	if off == 0 {
 		ok, err := t.readHeader()
 		if err != nil || !ok {
@@ -124,6 +124,9 @@ func (t *tail) read() (*Change, error) {
 		}
 	}
 	if commitAt == 0 {
+		if t.off == 0 { // of pages spilled and given up: SQLite writes the header anew, with another salt
+			t.salt = salt
+		}
 		return nil, nil
 	}
 	change := t.collect(t.buf[:commitAt], off, dbSize)
@@ -161,7 +164,7 @@ func (t *tail) readHeader() (bool, error) {
 	if t.size < 512 || t.size > 65536 || t.size&(t.size-1) != 0 {
 		return false, fmt.Errorf("%w: page size %d", errTorn, t.size)
 	}
-	t.salt, t.s1, t.s2, t.off = [8]byte(h[16:24]), s1, s2, walHeader
+	t.salt, t.s1, t.s2 = [8]byte(h[16:24]), s1, s2
 	return true, nil
 }
 
