@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -108,13 +109,15 @@ func sayLogin(ctx context.Context, c *client.Client, server string, stdout io.Wr
 	return nil
 }
 
-// tokenClient is a client that only looks at what is kept.
-func tokenClient() (*client.Client, error) {
+// tokenClient is a client that only looks at what is kept, and where that is.
+func tokenClient(stderr io.Writer) (*client.Client, *client.Folder, error) {
 	store, err := client.DefaultFolder()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return client.New(client.Options{Store: store, NonInteractive: true, ImportFrom: client.NoImport, Policy: client.Policy{AllowHTTP: true}})
+	store.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	c, err := client.New(client.Options{Store: store, NonInteractive: true, ImportFrom: client.NoImport, Policy: client.Policy{AllowHTTP: true}})
+	return c, store, err
 }
 
 func runLogout(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -131,7 +134,7 @@ func runLogout(ctx context.Context, args []string, stdout, stderr io.Writer) err
 		flags.Usage()
 		return errUsage
 	}
-	c, err := tokenClient()
+	c, _, err := tokenClient(stderr)
 	if err != nil {
 		return err
 	}

@@ -36,11 +36,7 @@ func runTokens(ctx context.Context, args []string, stdout, stderr io.Writer) err
 		flags.Usage()
 		return errUsage
 	}
-	store, err := client.DefaultFolder()
-	if err != nil {
-		return err
-	}
-	c, err := tokenClient()
+	c, store, err := tokenClient(stderr)
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ func New(options Options) (*Client, error) {
 		if err != nil {
 			return nil, err
 		}
+		folder.Logger = c.log
 		c.store = folder
 	}
 	c.ctx, c.close = context.WithCancelCause(context.Background())

@@ -10,7 +10,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +61,10 @@ type Keychain interface {
 // protects against copies of single files and backups that leave the key out, not against
 // programs that run as the same user. Nothing is made before the first write.
 //
+// What is there already is looked at with every use (not on Windows): the folder must be a
+// real one and its files regular ones, all of them the user's. Else nothing is read or
+// written, and the error says what to do. Modes that let others in are mended and reported.
+//
 // Locks are locks of the operating system on files of the folder: they end with the process
 // that holds them, however it ends.
 type Folder struct {
@@ -69,6 +75,8 @@ type Folder struct {
 	Keychain Keychain
 	// NoKeychain keeps the key in a file from the start.
 	NoKeychain bool
+	// Logger gets a warning when others could get at the folder. Nil: nothing is logged.
+	Logger *slog.Logger
 
 	mu  sync.Mutex
 	key *folderKey
@@ -120,9 +128,9 @@ func (f *Folder) Get(ctx context.Context, name string) ([]byte, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	sealed, err := os.ReadFile(filepath.Join(f.Path, name+sealedExt))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrNotFound
+	sealed, err := f.readFile(name + sealedExt)
+	if errors.Is(err, ErrNotFound) {
+		return nil, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading what is stored: %w", err)
@@ -146,6 +154,9 @@ func (f *Folder) Put(ctx context.Context, name string, value []byte) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
+	if _, err := f.own(f.Path); err != nil {
+		return err
+	}
 	key, err := f.open(ctx, true)
 	if err != nil {
 		return err
@@ -158,6 +169,9 @@ func (f *Folder) Delete(_ context.Context, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
+	if _, err := f.own(f.Path); err != nil {
+		return err
+	}
 	if err := os.Remove(filepath.Join(f.Path, name+sealedExt)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing what is stored: %w", err)
 	}
@@ -166,6 +180,9 @@ func (f *Folder) Delete(_ context.Context, name string) error {
 
 // List implements Store.
 func (f *Folder) List(context.Context) ([]string, error) {
+	if _, err := f.own(f.Path); err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir(f.Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("listing what is stored: %w", err)
@@ -185,14 +202,14 @@ func (f *Folder) Lock(ctx context.Context, name string) (func(), error) {
 		return nil, err
 	}
 	locks := filepath.Join(f.Path, locksFolder)
-	if err := makeFolder(f.Path); err != nil {
+	if err := f.makeFolder(f.Path); err != nil {
 		return nil, err
 	}
-	if err := makeFolder(locks); err != nil {
+	if err := f.makeFolder(locks); err != nil {
 		return nil, err
 	}
 	// A lock file is never removed: whoever waits has it open.
-	file, err := os.OpenFile(filepath.Join(locks, name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := f.openOwn(filepath.Join(locks, name+".lock"), os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return nil, fmt.Errorf("opening a lock: %w", err)
 	}
@@ -226,21 +243,35 @@ func checkName(name string) error {
 	return nil
 }
 
-// makeFolder makes a folder that is the user's alone.
-func makeFolder(path string) error {
+// makeFolder makes a folder that is the user's alone, or sees to it that it is.
+func (f *Folder) makeFolder(path string) error {
+	exists, err := f.own(path)
+	if err != nil || exists {
+		return err
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return fmt.Errorf("making the folder for tokens: %w", err)
 	}
-	info, err := os.Stat(path)
+	_, err = f.own(path) // somebody else may have been faster
+	return err
+}
+
+// readFile reads a file of the folder; ErrNotFound if there is none.
+func (f *Folder) readFile(name string) ([]byte, error) {
+	if exists, err := f.own(f.Path); err != nil {
+		return nil, err
+	} else if !exists {
+		return nil, ErrNotFound
+	}
+	file, err := f.openOwn(filepath.Join(f.Path, name), os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotFound
+	}
 	if err != nil {
-		return fmt.Errorf("making the folder for tokens: %w", err)
+		return nil, err
 	}
-	if info.Mode().Perm()&0o077 != 0 && hasModes {
-		if err := os.Chmod(path, 0o700); err != nil {
-			return fmt.Errorf("the folder %s is readable by others: %w", path, err)
-		}
-	}
-	return nil
+	defer file.Close()
+	return io.ReadAll(file)
 }
 
 // writeFile replaces a file whole, or leaves it as it was.
@@ -302,9 +333,9 @@ func (f *Folder) open(ctx context.Context, mayMake bool) (*folderKey, error) {
 
 func (f *Folder) readKey(ctx context.Context) (*folderKey, error) {
 	path := filepath.Join(f.Path, keyFile)
-	content, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrNotFound
+	content, err := f.readFile(keyFile)
+	if errors.Is(err, ErrNotFound) {
+		return nil, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the key: %w", err)
