@@ -175,24 +175,26 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (*host, bool) {
 		http.Error(w, "the MCP server cannot be hosted; the log says why", http.StatusInternalServerError)
 		return nil, false
 	}
-	h.mount(host)
+	if err := h.mount(context.Background(), host); err != nil {
+		h.log.Error("not all sessions are told of what happens until their clients are back", "error", err)
+	}
 	return host, true
 }
 
-// mount makes host and handler known to each other at the first request.
-func (h *Handler) mount(host *host) {
+// mount makes host and handler known to each other at the first request, or before it
+// ([Handler.Restore]). The error is for who was first.
+func (h *Handler) mount(ctx context.Context, host *host) (err error) {
 	once, known := h.mounted.Load(host)
 	if !known {
 		once, _ = h.mounted.LoadOrStore(host, new(sync.Once))
 	}
 	once.(*sync.Once).Do(func() {
 		host.mount(h)
-		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 		defer cancel()
-		if err := h.wakeSubscribed(ctx, host); err != nil {
-			h.log.Error("not all subscribed sessions are told of what happens until their clients are back", "error", err)
-		}
+		err = h.wakeSessions(ctx, host)
 	})
+	return err
 }
 
 // originAllowed refuses foreign web pages, and lets allowed ones see the answer

@@ -34,8 +34,7 @@ func (h *Handler) Restore(ctx context.Context, servers ...*mcp.Server) error {
 		if err != nil {
 			return err
 		}
-		h.mount(host)
-		errs = append(errs, h.wakeListeners(ctx, host))
+		errs = append(errs, h.mount(ctx, host))
 	}
 	if len(servers) > 0 {
 		errs = append(errs, h.restoreTasks(ctx))
@@ -54,29 +53,29 @@ func (h *Handler) baseContext() context.Context {
 	return context.Background()
 }
 
-// wakeListeners wakes the sessions of host that have had a stream lately: a change of
-// the lists is kept for them. Those that do not come back go to sleep again.
-func (h *Handler) wakeListeners(ctx context.Context, host *host) error {
-	woken := false
+// wakeSessions wakes the sessions of host that are subscribed to something, or have had a
+// stream lately: in a new process nobody else would keep for them what happens before
+// their clients are back. Those that do not come back go to sleep again. It is done before
+// the first request is served, which may be what happens.
+func (h *Handler) wakeSessions(ctx context.Context, host *host) error {
 	for r, err := range h.opts.Records.List(ctx, sessionPrefix) {
 		if err != nil {
 			return fmt.Errorf("listing sessions: %w", err)
 		}
 		var rec sessionRecord
-		if err := json.Unmarshal(r.Value, &rec); err != nil || rec.Server != host.name || !rec.Listened || len(rec.Subscriptions) > 0 {
-			continue
+		if err := json.Unmarshal(r.Value, &rec); err != nil || rec.Server != host.name || !rec.Listened && len(rec.Subscriptions) == 0 {
+			continue // one that cannot be read is reported to its client
 		}
 		digest, random, _ := strings.Cut(strings.TrimPrefix(r.Key, sessionPrefix), "/")
 		s, err := h.wake(host, digest+"-"+random, r)
 		if err != nil {
-			h.log.Warn("a session could not be woken", slog.Any("error", err))
+			h.log.Warn("a session could not be woken, and hears nothing until its client is back", slog.Any("error", err))
 			continue
 		}
 		s.touch()
 		s.release()
-		woken = true
 	}
-	if !woken && len(host.sessions.all()) == 0 {
+	if len(host.sessions.all()) == 0 {
 		return nil
 	}
 	release, err := host.fan.hold() // lingers until they had time to come back

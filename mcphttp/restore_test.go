@@ -3,12 +3,14 @@ package mcphttp
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/causeway-mcp/causeway/store"
 	"github.com/modelcontextprotocol/go-sdk/auth"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -73,6 +75,62 @@ func TestWhatHappensBeforeAClientIsBackIsKeptForIt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A listing reads every session there is, which may be a million.
+func TestOneListingFindsWhoIsToHear(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		restore bool
+	}{{"at Restore", true}, {"at the first request", false}} {
+		t.Run(tc.name, func(t *testing.T) {
+			records := &counting{Records: newRecords(t)}
+			one, _ := newBusyServer(t)
+			_, url := serve(t, one, &Options{Records: records})
+			subscribed := (&wire{t: t, url: url}).initialize(version20251125)
+			subscribed.call("1", "resources/subscribe", `"uri":"test://clock"`)
+			listened := (&wire{t: t, url: url}).initialize(version20251125)
+			get := listened.stream("GET", "")
+			<-get.events
+			get.close()
+			idle := (&wire{t: t, url: url}).initialize(version20251125)
+
+			records.sessions.Store(0)
+			two, _ := newBusyServer(t)
+			h, second := serve(t, two, &Options{Records: records})
+			if tc.restore {
+				if err := h.Restore(t.Context(), two); err != nil {
+					t.Fatal(err)
+				}
+			}
+			newTasker(t, second).send("tools/list", "", "")
+			if n := records.sessions.Load(); n != 1 {
+				t.Errorf("%d listings, want 1", n)
+			}
+			host, err := hostOf(two)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for sid, want := range map[string]bool{subscribed.sid: true, listened.sid: true, idle.sid: false} {
+				if awake := host.sessions.get(sid) != nil; awake != want {
+					t.Errorf("awake: %v, want %v (subscribed, listened, idle are %s, %s, %s)", awake, want, subscribed.sid, listened.sid, idle.sid)
+				}
+			}
+		})
+	}
+}
+
+// counting counts the listings of all sessions.
+type counting struct {
+	store.Records
+	sessions atomic.Int32
+}
+
+func (c *counting) List(ctx context.Context, prefix string) iter.Seq2[store.Record, error] {
+	if prefix == sessionPrefix {
+		c.sessions.Add(1)
+	}
+	return c.Records.List(ctx, prefix)
 }
 
 func TestAStreamOfAnOlderEraIsNotPrimed(t *testing.T) {

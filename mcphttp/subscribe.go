@@ -2,8 +2,6 @@ package mcphttp
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -122,29 +120,6 @@ func (h *host) sessionOf(ctx context.Context, ss *mcp.ServerSession) *session {
 			s.touch()
 			return s
 		}
-	}
-	return nil
-}
-
-// wakeSubscribed wakes the sessions of host that are subscribed to something: in a new
-// process nobody else would tell them what happens before their clients are back. It
-// is done before the first request is served, which may be what happens.
-func (h *Handler) wakeSubscribed(ctx context.Context, host *host) error {
-	for r, err := range h.opts.Records.List(ctx, sessionPrefix) {
-		if err != nil {
-			return fmt.Errorf("listing sessions: %w", err)
-		}
-		var rec sessionRecord
-		if err := json.Unmarshal(r.Value, &rec); err != nil || rec.Server != host.name || len(rec.Subscriptions) == 0 {
-			continue // one that cannot be read is reported to its client
-		}
-		digest, random, _ := strings.Cut(r.Key[len(sessionPrefix):], "/")
-		s, err := h.wake(host, digest+"-"+random, r)
-		if err != nil {
-			return fmt.Errorf("waking a session: %w", err)
-		}
-		s.touch()
-		s.release()
 	}
 	return nil
 }
