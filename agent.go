@@ -49,6 +49,10 @@ type Agent[State any] struct {
 	// that get an argument "handle" where the Scope needs one. Nil is all tools.
 	Tools []string
 
+	// Prompts are likewise the names of the prompts that use the object. Nil is all
+	// prompts, or none where Tools is set.
+	Prompts []string
+
 	// OnAlarm runs what was set with Schedule, and OnJob what was put into the queue
 	// with Enqueue: at least once, also across restarts. An error means again, later.
 	OnAlarm func(ctx context.Context, me *Self[State], alarm object.Alarm) error

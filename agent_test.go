@@ -407,3 +407,115 @@ func TestAServerMountedTwiceKeepsItsHandles(t *testing.T) {
 	_, list := speak(t, url, "", "", "tools/list", "")
 	wantIn(t, list, `"handle":{"type":"string"`)
 }
+
+// newDiary is a server with a prompt and a tool that use the object, and a prompt that does not.
+func newDiary(t *testing.T, agent *causeway.Agent[count]) string {
+	s := mcp.NewServer(&mcp.Implementation{Name: "count", Version: "1"}, nil)
+	causeway.AddTool(s, &mcp.Tool{Name: "add"}, func(ctx context.Context, _ *mcp.CallToolRequest, in struct {
+		A int `json:"a"`
+	}) (*mcp.CallToolResult, any, error) {
+		st, err := agent.Self(ctx).Update(ctx, func(st *count) error { st.N += in.A; return nil })
+		return causeway.Textf("total %d", st.N), nil, err
+	})
+	said := func(text string) *mcp.GetPromptResult {
+		return &mcp.GetPromptResult{Messages: []*mcp.PromptMessage{{Role: "user", Content: &mcp.TextContent{Text: text}}}}
+	}
+	s.AddPrompt(&mcp.Prompt{Name: "go on", Arguments: []*mcp.PromptArgument{{Name: "how"}}}, func(ctx context.Context, r *mcp.GetPromptRequest) (*mcp.GetPromptResult, error) {
+		st, err := agent.Self(ctx).Update(ctx, func(st *count) error { st.N += 10; return nil })
+		return said(fmt.Sprintf("go on from %d with %v", st.N, r.Params.Arguments)), err
+	})
+	s.AddPrompt(&mcp.Prompt{Name: "hello"}, func(context.Context, *mcp.GetPromptRequest) (*mcp.GetPromptResult, error) {
+		return said("say hello"), nil
+	})
+	app := &causeway.App{Data: t.TempDir()}
+	app.Mount("/mcp", agent.Handler(s))
+	return serveApp(t, app)
+}
+
+func prompt(t *testing.T, url, sid, name, arguments string) string {
+	t.Helper()
+	_, body := speak(t, url, sid, "", "prompts/get", fmt.Sprintf(`"name":%q,"arguments":{%s}`, name, arguments))
+	return body
+}
+
+func TestPromptsTakeHandlesAsToolsDo(t *testing.T) {
+	for _, scope := range []causeway.Scope{causeway.PerSession, causeway.PerHandle} {
+		t.Run(scope.String(), func(t *testing.T) {
+			url := newDiary(t, &causeway.Agent[count]{Kind: "count", Initial: count{1}, Scope: scope})
+			_, list := speak(t, url, "", "", "prompts/list", "")
+			if n := strings.Count(list, `"Goes on with what an earlier call began`); n != 2 {
+				t.Errorf("%d arguments called handle in %s", n, list)
+			}
+			first := prompt(t, url, "", "go on", `"how":"care"`)
+			wantIn(t, first, "go on from 11 with map[how:care]")
+			h := handleIn(t, first)
+			wantIn(t, first, "handle: "+h)
+			if strings.Index(first, "handle: "+h) > strings.Index(first, "go on from") {
+				t.Error("the last word is not the author's")
+			}
+			if other := handleIn(t, prompt(t, url, "", "go on", "")); other == h {
+				t.Error("two clients share a handle")
+			}
+			wantIn(t, add(t, url, "", "", `,"handle":"`+h+`"`), "total 12")
+			again := prompt(t, url, "", "go on", `"how":"care","handle":"`+h+`"`)
+			wantIn(t, again, "go on from 22 with map[how:care]") // the handler does not see it
+			wantIn(t, again, "handle: "+h)                       // the model does
+			fromTool := handleIn(t, add(t, url, "", "", ""))
+			wantIn(t, prompt(t, url, "", "go on", `"handle":"`+fromTool+`"`), "go on from 12")
+			for _, forged := range []string{"x", h + "A", "AAAA" + h[4:], strings.Replace(h, ".", "", 1), strings.Repeat("A", 500)} {
+				got := prompt(t, url, "", "go on", `"handle":"`+forged+`"`)
+				wantIn(t, got, "-32602")
+				if strings.Contains(got, "go on from") {
+					t.Errorf("%q was taken", forged)
+				}
+			}
+			wantIn(t, prompt(t, url, "", "go on", `"handle":7`), "error")
+			if got := prompt(t, url, "", "hello", ""); strings.Contains(got, "handle") {
+				t.Errorf("a handle of what uses no object: %s", got)
+			}
+			wantIn(t, prompt(t, url, "", "go on", `"handle":""`), "go on from 11")
+			sid := initialize(t, url, "")
+			_, list = speak(t, url, sid, "", "prompts/list", "")
+			if strings.Contains(list, "handle") != (scope == causeway.PerHandle) {
+				t.Error(list)
+			}
+		})
+	}
+}
+
+func TestOnlyNamedPromptsTakeHandles(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		agent causeway.Agent[count]
+		want  int
+	}{
+		{"those named", causeway.Agent[count]{Prompts: []string{"go on"}}, 1},
+		{"none of them", causeway.Agent[count]{Prompts: []string{}}, 0},
+		{"none where only tools are named", causeway.Agent[count]{Tools: []string{"add"}}, 0},
+		{"those named beside tools", causeway.Agent[count]{Tools: []string{"add"}, Prompts: []string{"go on"}}, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.agent.Kind = "count"
+			url := newDiary(t, &tc.agent)
+			_, list := speak(t, url, "", "", "prompts/list", "")
+			if n := strings.Count(list, "Goes on with what an earlier call began"); n != tc.want {
+				t.Errorf("%d prompts, want %d: %s", n, tc.want, list)
+			}
+			if got := prompt(t, url, "", "go on", ""); strings.Contains(got, "causeway/handle") != (tc.want > 0) {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+func TestAPromptWithAHandleOfItsOwnIsRefused(t *testing.T) {
+	agent := &causeway.Agent[count]{Kind: "count"}
+	s := mcp.NewServer(&mcp.Implementation{Name: "count", Version: "1"}, nil)
+	s.AddPrompt(&mcp.Prompt{Name: "open", Arguments: []*mcp.PromptArgument{{Name: "handle"}}}, func(context.Context, *mcp.GetPromptRequest) (*mcp.GetPromptResult, error) {
+		return &mcp.GetPromptResult{}, nil
+	})
+	app := &causeway.App{Data: t.TempDir()}
+	app.Mount("/mcp", agent.Handler(s))
+	_, list := speak(t, serveApp(t, app), "", "", "prompts/list", "")
+	wantIn(t, list, `"error"`)
+}

@@ -22,6 +22,8 @@ import (
 // resource URIs, in which clients give a handle back.
 const handleArgument = "handle"
 
+const handleHelp = "Goes on with what an earlier call began: the handle that its result gave. Leave it out to start anew."
+
 // A slot holds the handle of one request: the one that came with it, or the one
 // that was made because the handler asked for its object without.
 type slot struct {
@@ -39,8 +41,8 @@ type handledKey struct{ agent any }
 func (st *storage) handleOf(ctx context.Context) string {
 	s, _ := ctx.Value(slotKey{st}).(*slot)
 	if s == nil {
-		// Not a tool and not a resource: nobody could be told the handle, so the
-		// object is for this request alone.
+		// Not a tool, resource or prompt that has handles: nobody could be told it, so
+		// the object is for this request alone.
 		return rand.Text()
 	}
 	s.mu.Lock()
@@ -93,6 +95,17 @@ func (a *Agent[State]) handles(next mcp.MethodHandler) mcp.MethodHandler {
 			return st.callWithHandle(ctx, next, r)
 		case *mcp.ReadResourceRequest:
 			return st.readWithHandle(ctx, next, r)
+		case *mcp.ListPromptsRequest:
+			res, err := next(ctx, method, req)
+			if list, ok := res.(*mcp.ListPromptsResult); ok && err == nil {
+				return withHandlePrompts(list, a.promptTakesHandle)
+			}
+			return res, err
+		case *mcp.GetPromptRequest:
+			if !a.promptTakesHandle(r.Params.Name) {
+				return next(ctx, method, req)
+			}
+			return st.promptWithHandle(ctx, next, r)
 		}
 		return next(ctx, method, req)
 	}
@@ -134,9 +147,14 @@ func (st *storage) callWithHandle(ctx context.Context, next mcp.MethodHandler, r
 		return res, nil
 	}
 	told := *out // the handler may keep its own
-	told.Content = append(slices.Clone(out.Content), &mcp.TextContent{Text: fmt.Sprintf("handle: %s\n(Give it as the argument %q in further calls to go on from here.)", handle, handleArgument)})
+	told.Content = append(slices.Clone(out.Content), handleText(handle))
 	told.Meta = withHandle(out.Meta, handle)
 	return &told, nil
+}
+
+// handleText tells a model of a handle.
+func handleText(handle string) *mcp.TextContent {
+	return &mcp.TextContent{Text: fmt.Sprintf("handle: %s\n(Give it as the argument %q in further calls to go on from here.)", handle, handleArgument)}
 }
 
 // withoutHandle writes the arguments again without the handle. Members keep their
@@ -147,6 +165,70 @@ func withoutHandle(raw json.RawMessage, args map[string]json.RawMessage) (json.R
 		return json.RawMessage(`{}`), nil
 	}
 	return json.Marshal(args)
+}
+
+// promptTakesHandle tells whether the prompt is one of those that use the object. Agents
+// that name their tools may share a server, whose prompts cannot be everybody's.
+func (a *Agent[State]) promptTakesHandle(name string) bool {
+	if a.Prompts == nil {
+		return a.Tools == nil
+	}
+	return slices.Contains(a.Prompts, name)
+}
+
+// promptWithHandle is callWithHandle for prompts. What it answers goes to a model that may
+// not have seen the handle yet, so it is told of it also when it came with the request;
+// before everything else, for the last word is the author's.
+func (st *storage) promptWithHandle(ctx context.Context, next mcp.MethodHandler, r *mcp.GetPromptRequest) (mcp.Result, error) {
+	s := new(slot)
+	handle, given := r.Params.Arguments[handleArgument]
+	if given {
+		if handle != "" {
+			var err error
+			if s.id, err = st.openHandle(handle); err != nil {
+				return nil, err
+			}
+		}
+		p := *r.Params
+		p.Arguments = maps.Clone(p.Arguments)
+		delete(p.Arguments, handleArgument)
+		r = &mcp.GetPromptRequest{Session: r.Session, Params: &p, Extra: r.Extra}
+	}
+	res, err := next(context.WithValue(ctx, slotKey{st}, s), "prompts/get", r)
+	out, ok := res.(*mcp.GetPromptResult)
+	if err != nil || !ok || out == nil || out.InputRequests != nil {
+		return res, err
+	}
+	s.mu.Lock()
+	if s.handle != "" {
+		handle = s.handle
+	}
+	s.mu.Unlock()
+	if handle == "" {
+		return res, nil
+	}
+	told := *out
+	told.Messages = append([]*mcp.PromptMessage{{Role: "user", Content: handleText(handle)}}, out.Messages...)
+	told.Meta = withHandle(out.Meta, handle)
+	return &told, nil
+}
+
+// withHandlePrompts shows the prompts that take one with the optional argument.
+func withHandlePrompts(list *mcp.ListPromptsResult, takes func(name string) bool) (mcp.Result, error) {
+	out := *list
+	out.Prompts = slices.Clone(list.Prompts)
+	for i, prompt := range out.Prompts {
+		if !takes(prompt.Name) {
+			continue
+		}
+		if slices.ContainsFunc(prompt.Arguments, func(a *mcp.PromptArgument) bool { return a.Name == handleArgument }) {
+			return nil, fmt.Errorf("prompt %q: it has an argument called %q itself, which this agent's Scope needs", prompt.Name, handleArgument)
+		}
+		with := *prompt
+		with.Arguments = append(slices.Clone(prompt.Arguments), &mcp.PromptArgument{Name: handleArgument, Description: handleHelp})
+		out.Prompts[i] = &with
+	}
+	return &out, nil
 }
 
 func (st *storage) readWithHandle(ctx context.Context, next mcp.MethodHandler, r *mcp.ReadResourceRequest) (mcp.Result, error) {
@@ -267,7 +349,7 @@ func withHandleProperty(tool *mcp.Tool) (*mcp.Tool, error) {
 	if _, taken := properties[handleArgument]; taken {
 		return nil, fmt.Errorf("it has an argument called %q itself, which this agent's Scope needs", handleArgument)
 	}
-	properties[handleArgument] = json.RawMessage(`{"type":"string","description":"Goes on with what an earlier call began: the handle that its result gave. Leave it out to start anew."}`)
+	properties[handleArgument] = json.RawMessage(`{"type":"string","description":"` + handleHelp + `"}`)
 	if schema["properties"], err = json.Marshal(properties); err != nil {
 		return nil, err
 	}

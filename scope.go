@@ -23,8 +23,8 @@ type Scope int
 const (
 	// PerSession: one object for each session. In 2026-07-28, which has no sessions,
 	// it is one for each grant of a signed-in user, and for others one for each
-	// handle: each tool takes an optional argument "handle", and the first result
-	// names a new one to go on with. (Resources take it as "?handle=".) The object of a
+	// handle: each tool and prompt takes an optional argument "handle", and the first
+	// result names a new one to go on with. (Resources take it as "?handle=".) The object of a
 	// session is erased when the session ends, by its client's DELETE, by its user or by
 	// expiring; that of a connection (WebSocket, HTTP+SSE) with the connection.
 	PerSession Scope = iota
