@@ -45,7 +45,7 @@ func New(o Options) (*Bridge, error) {
 		return nil, errors.New("bridge: no server")
 	}
 	o.fill()
-	b := &Bridge{opts: o, log: logger{o.Logger}, calls: map[string]*call{}, opening: map[*call]chan struct{}{}, initialized: make(chan struct{})}
+	b := &Bridge{opts: o, log: newLogger(o.Logger), calls: map[string]*call{}, opening: map[*call]chan struct{}{}, initialized: make(chan struct{})}
 	b.filter = toolFilter{allow: o.AllowTools, ignore: o.IgnoreTools, readOnly: o.ReadOnly}
 	for _, p := range append(append([]string(nil), o.AllowTools...), o.IgnoreTools...) {
 		if err := CheckPattern(p); err != nil {

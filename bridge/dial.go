@@ -86,6 +86,8 @@ func isFinal(err error) bool {
 		return false
 	}
 	switch {
+	case errors.Is(err, ErrSignIn):
+		return true
 	case f.status == 0:
 		return f.answer == nil && f.unsent
 	case f.status == http.StatusUnauthorized, f.status == http.StatusForbidden, f.status == http.StatusTooManyRequests:

@@ -72,8 +72,16 @@ func (w *wire) failed(what string, cause error) *failure {
 	return &failure{text: fmt.Sprintf("%s %s", w.url.Host, what), cause: cause, retryAfter: -1}
 }
 
+// ErrSignIn is for the errors of a [Options.Transport]: a person has to sign in first, and
+// is not asked now. Such a request is not sent in another way, the host gets the transport's
+// words, and the log gets them once. When the host asks again, so is the transport.
+var ErrSignIn = errors.New("sign-in is needed")
+
 // unreachable is a request that got no answer.
 func (w *wire) unreachable(cause error) *failure {
+	if errors.Is(cause, ErrSignIn) {
+		return w.failed("wants a sign-in", cause)
+	}
 	var op *net.OpError
 	var dns *net.DNSError
 	f := w.failed("could not be asked", cause)

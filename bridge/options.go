@@ -17,8 +17,8 @@ type Options struct {
 	Servers []Server
 
 	// Transport sends the requests. It may block as long as a person needs to sign in, and
-	// is where tokens are added: the bridge never sees one. Nil: [NewTransport] with its zero
-	// options.
+	// is where tokens are added: the bridge never sees one. It may say with [ErrSignIn] that
+	// nobody can be asked. Nil: [NewTransport] with its zero options.
 	Transport http.RoundTripper
 	// Jar keeps cookies, which some load balancers need to find a session again. Nil: none.
 	Jar http.CookieJar

@@ -506,6 +506,8 @@ func (r *remote) remedy(ctx context.Context, l link, c *call, failed error) erro
 	var f *failure
 	var lost *lostAnswer
 	switch {
+	case errors.Is(failed, ErrSignIn):
+		return failed // it was not done, and would not be now
 	case l.modern() && c.method == "tools/call" && isHeaderMismatch(failed):
 		r.tools.forget() // the schema that names the headers may have changed
 		return nil

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -55,11 +56,12 @@ func small() {
 func (s *connectSettings) wire(signIn *client.Client) error {
 	base := bridge.NewTransport(s.transport)
 	for i := range s.bridge.Servers {
-		t, err := signIn.Transport(s.bridge.Servers[i].URL, base)
+		server := s.bridge.Servers[i].URL
+		t, err := signIn.Transport(server, base)
 		if err != nil {
 			return err
 		}
-		s.bridge.Servers[i].Transport = t
+		s.bridge.Servers[i].Transport = remedied{t, loginCommand(server, s.loginFlags)}
 	}
 	if s.cookies {
 		jar, err := cookiejar.New(nil)
@@ -71,13 +73,52 @@ func (s *connectSettings) wire(signIn *client.Client) error {
 	return nil
 }
 
+// A remedied transport says what to do when a sign-in is needed that nobody may be asked for.
+type remedied struct {
+	http.RoundTripper
+	remedy string
+}
+
+func (t remedied) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := t.RoundTripper.RoundTrip(r)
+	if errors.Is(err, client.ErrSignInNeeded) {
+		err = signInFirst(t.remedy)
+	}
+	return answer, err
+}
+
+// signInFirst is an error that says what to run.
+type signInFirst string
+
+func (e signInFirst) Error() string { return "run: " + string(e) }
+func (signInFirst) Unwrap() error   { return bridge.ErrSignIn }
+
+// loginCommand is how to sign in to a server; it is shown to the host, so that it leaves out
+// what may be secret of the URL.
+func loginCommand(server string, flags bool) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		return "causeway login URL"
+	}
+	shown := (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	if u.RawQuery != "" {
+		shown += "?…"
+	}
+	if flags {
+		shown += " with the flags of this connect"
+	}
+	return "causeway login " + shown
+}
+
 // connectSettings are what the flags of connect come to.
 type connectSettings struct {
 	bridge    bridge.Options
 	transport bridge.TransportOptions
 	signIn    client.Options
 	cookies   bool
-	version   bool
+	// loginFlags: there are flags that login must be given too.
+	loginFlags bool
+	version    bool
 }
 
 // explained is a mistake on the command line, said in one line.
@@ -92,7 +133,7 @@ func (f *connectFlags) settings(stderr io.Writer) (*connectSettings, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &connectSettings{cookies: !f.disableCookies, version: f.version}
+	s := &connectSettings{cookies: !f.disableCookies, version: f.version, loginFlags: f.forLogin()}
 	for _, server := range f.servers {
 		if err := bridge.CheckURL(server.url, f.allowHTTP); err != nil {
 			return nil, err
@@ -120,6 +161,13 @@ func (f *connectFlags) settings(stderr io.Writer) (*connectSettings, error) {
 	s.signIn, err = f.signIn(header, log)
 	s.signIn.Prompt = func(p client.Prompt) { prompt(stderr, p) }
 	return s, err
+}
+
+// forLogin reports whether there are flags that decide how a sign-in is done, and under
+// which name its tokens are kept.
+func (f *connectFlags) forLogin() bool {
+	return f.allowHTTP || f.deviceCode || f.clientCredentials || f.disableResource || len(f.header) > 0 || len(f.headerFile) > 0 || len(f.authorizeParams) > 0 ||
+		f.staticInfo+f.staticMetadata+f.clientMetadataURL+f.resource+f.tokenEndpoint+f.host+f.callbackPath != ""
 }
 
 // seconds reads 0 as for ever, which is what it means to mcp-remote.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -145,5 +148,54 @@ func TestConnectShowsNoSecret(t *testing.T) {
 		if strings.Contains(said, secret) {
 			t.Errorf("%s is shown:\n%s", secret, said)
 		}
+	}
+}
+
+// Without anybody to ask, the host hears what its user has to do, and the log hears it once.
+func TestConnectWithoutASignInSaysWhatToRun(t *testing.T) {
+	home := t.TempDir()
+	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MCP_REMOTE_CONFIG_DIR"} {
+		t.Setenv(name, home)
+	}
+	t.Setenv("CAUSEWAY_AUTH_DIR", filepath.Join(home, "auth"))
+	t.Setenv("CAUSEWAY_KEYCHAIN", "off")
+	url := guarded(t, func(string) {})
+	for _, test := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"plain", []string{url}, "run: causeway login " + url + `"`},
+		{"with a flag that login needs too", []string{url, "--resource", "urn:x"}, "run: causeway login " + url + " with the flags of this connect"},
+		{"with something that may be secret in the URL", []string{url + "?key=planted-2"}, "run: causeway login " + url + "?…"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			hostReads, stdout := io.Pipe()
+			stdin, hostWrites := io.Pipe()
+			var stderr written
+			ended := make(chan error, 1)
+			go func() {
+				ended <- runConnect(t.Context(), append(test.args, "--non-interactive"), stdin, stdout, &stderr)
+			}()
+			answers, said := bufio.NewReader(hostReads), ""
+			for id := range 3 {
+				fmt.Fprintf(hostWrites, `{"jsonrpc":"2.0","id":%d,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"h","version":"1"}}}`+"\n", id)
+				answer, err := answers.ReadString('\n')
+				if err != nil || !strings.Contains(answer, test.want) || !strings.Contains(answer, `"error"`) {
+					t.Errorf("the host hears %s (%v)", answer, err)
+				}
+				said += answer
+			}
+			hostWrites.Close()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			if n := strings.Count(stderr.String(), "\n"); n != 1 || !strings.Contains(stderr.String(), "causeway login") {
+				t.Errorf("the log has %d lines:\n%s", n, stderr.String())
+			}
+			if said += stderr.String(); strings.Contains(said, "planted-") {
+				t.Errorf("a secret is shown: %s", said)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -218,7 +219,11 @@ func (s *session) start(n need) *flight {
 			if cause := context.Cause(s.c.ctx); cause != nil {
 				err = cause
 			}
-			s.c.log.Warn("no tokens", "server", withoutQuery(s.server), "err", err)
+			level := slog.LevelWarn
+			if errors.Is(err, ErrSignInNeeded) {
+				level = slog.LevelDebug // as the options say, and whoever asked is told
+			}
+			s.c.log.Log(s.c.ctx, level, "no tokens", "server", withoutQuery(s.server), "err", err)
 		}
 		s.mu.Lock()
 		f.got, f.err = got, err
