@@ -26,7 +26,7 @@ func fuzzClient(f *testing.F, id string) {
 		}
 	}
 	for _, s := range []string{"", "{}", "[a]\n", "a: b\n", "{\"mcpServers\":{\"x\":1,},}", "mcp_servers.x = {a=1}\n", "extensions: &a {}\nb: *a\n",
-		"extensions:\n  x: |\n    # text\n\n  y: 1\n", "mcp_servers.x.a = '''\n[b]\n'''", "{\"mcpServers\": {\"x\": {}} // c\n}", "[mcp_servers.x]\na=[\n[1],#]\n]\n"} {
+		"extensions:\n  x: |\n    # text\n\n  y: 1\n", "mcp_servers.x.a = '''\n[b]\n'''", "{\"mcpServers\": {\"x\": {}} // c\n}", "//\n\n", "[mcp_servers.x]\na=[\n[1],#]\n]\n"} {
 		f.Add([]byte(s))
 	}
 	s := &Server{Name: "x", URL: "https://x.example/mcp", Headers: map[string]string{"A": "b"}}

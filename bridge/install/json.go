@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -288,7 +289,7 @@ func (jsonFormat) set(src []byte, path []string, name string, o object) ([]byte,
 	if root == nil {
 		doc := renderJSON(nest(path, name, o), "", "  ", nl)
 		if len(src) > 0 && !isBlank(src) { // comments
-			return append(append(bytes.TrimRight(src, "\r\n"), nl...), doc+nl...), nil
+			return slices.Concat(bytes.TrimRight(src, "\r\n"), []byte(nl+doc+nl)), nil
 		}
 		return []byte(doc + nl), nil
 	}
