@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -573,5 +574,35 @@ func TestWithoutADirectoryThereIsOneUntilClose(t *testing.T) {
 	}
 	if err := s.Close(t.Context()); err != nil || exists(found[0]) {
 		t.Errorf("after Close: %v, there: %t", err, exists(found[0]))
+	}
+}
+
+// What this process was started with, the socket of a service manager or the key of a vault, say,
+// is no business of programs that others call.
+func TestChildrenInheritNoDescriptors(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	inherited, err := syscall.Dup(int(f.Fd())) // unlike those of package os, it stays open in children
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(inherited)
+	if !slices.Contains(openDescriptors(), inherited) {
+		t.Errorf("%d is not among %v", inherited, openDescriptors()) // the way without close_range
+	}
+	w := newWorld(t, "sdk", Options{})
+	got := w.connect(t, "ann", eras[0]).call("files", "")
+	if strings.Contains(got, secret) {
+		t.Errorf("the child has\n%s", got)
+	}
+	if !strings.Contains(got, "pipe:") {
+		t.Errorf("the child does not see its own:\n%s", got)
 	}
 }

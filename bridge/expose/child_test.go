@@ -45,6 +45,18 @@ func said(text string) (*mcp.CallToolResult, any, error) {
 	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: text}}}, nil, nil
 }
 
+// openFiles are what the descriptors of a process lead to.
+func openFiles(pid string) (all []string) {
+	dir := "/proc/" + pid + "/fd/"
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		if to, err := os.Readlink(dir + entry.Name()); err == nil {
+			all = append(all, to)
+		}
+	}
+	return all
+}
+
 // proper is a server as people write them, in either era.
 func proper() {
 	subscribed := func(context.Context, *mcp.SubscribeRequest) error { return nil }
@@ -67,6 +79,9 @@ func proper() {
 	mcp.AddTool(s, &mcp.Tool{Name: "args"}, func(context.Context, *mcp.CallToolRequest, textIn) (*mcp.CallToolResult, any, error) {
 		dir, _ := os.Getwd()
 		return said(fmt.Sprintf("%q in %s", os.Args[1:], dir))
+	})
+	mcp.AddTool(s, &mcp.Tool{Name: "files"}, func(context.Context, *mcp.CallToolRequest, textIn) (*mcp.CallToolResult, any, error) {
+		return said(strings.Join(openFiles("self"), "\n"))
 	})
 	mcp.AddTool(s, &mcp.Tool{Name: "pid"}, func(context.Context, *mcp.CallToolRequest, textIn) (*mcp.CallToolResult, any, error) {
 		return said(fmt.Sprint(os.Getpid()))

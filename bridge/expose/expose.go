@@ -134,7 +134,8 @@ type Server struct {
 	closed  bool
 }
 
-// New checks the options and returns a Server. No program is started yet.
+// New checks the options and returns a Server. No program is started yet. On Unix it marks
+// every descriptor of this process above 2 to be closed in what is started from now on.
 func New(o Options) (*Server, error) {
 	r, err := parseRecipe(&o)
 	if err != nil {
@@ -176,6 +177,7 @@ func New(o Options) (*Server, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("expose: making the directory: %w", err)
 	}
+	keepDescriptors()
 	s := &Server{opts: o, recipe: r, log: o.Logger, forge: newForge(), tenants: make(map[string]*tenant), temporary: temporary}
 	s.guardian = startGuard(o.Guard, o.Logger)
 	ctx, stop := context.WithCancel(context.Background())

@@ -1,9 +1,21 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/causeway-mcp/causeway/internal/person"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // The programs of the tests are this test binary, started again: causeway as the guard of
@@ -59,4 +71,100 @@ func TestWhoMaySignIn(t *testing.T) {
 	if err != nil || !all("") || !all("eve") {
 		t.Errorf("%v", err)
 	}
+}
+
+// serveExposed is a program for causeway expose.
+func serveExposed() {
+	s := mcp.NewServer(&mcp.Implementation{Name: "exposed", Version: "1"}, nil)
+	mcp.AddTool(s, &mcp.Tool{Name: "who"}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: os.Getenv("WHO")}}}, nil, nil
+	})
+	mcp.AddTool(s, &mcp.Tool{Name: "files"}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: openFiles("self")}}}, nil, nil
+	})
+	_ = s.Run(context.Background(), &mcp.StdioTransport{})
+}
+
+// openFiles are what the descriptors of a process lead to, on Linux.
+func openFiles(pid string) string {
+	var all []string
+	links, _ := filepath.Glob("/proc/" + pid + "/fd/*")
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil {
+			all = append(all, to)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+// What causeway was started with stays with it: neither the program nor the guard has it.
+func TestExposeKeepsInheritedDescriptorsToItself(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc")
+	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd := exec.Command(os.Args[0], "expose", "-addr", "127.0.0.1:0", "-data", t.TempDir(), "-env", "CAUSEWAY_TEST_PROGRAM=exposed", "--", os.Args[0])
+	cmd.Env = append(os.Environ(), "CAUSEWAY_TEST_PROGRAM=causeway")
+	cmd.ExtraFiles = []*os.File{file, file}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	}()
+	lines := bufio.NewReader(out)
+	first, err := lines.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, lines)
+	if own := openFiles(strconv.Itoa(cmd.Process.Pid)); !strings.Contains(own, secret) {
+		t.Fatalf("it has not inherited it itself:\n%s", own)
+	}
+	c := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
+	session, err := c.Connect(t.Context(), &mcp.StreamableClientTransport{Endpoint: regexp.MustCompile(`http://\S+/mcp`).FindString(first)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	if got := person.Text(t, session, "files", nil); strings.Contains(got, secret) || !strings.Contains(got, "pipe:") {
+		t.Errorf("the program has\n%s", got)
+	}
+	for _, pid := range childrenOf(t, cmd.Process.Pid) {
+		if got := openFiles(pid); strings.Contains(got, secret) {
+			t.Errorf("the process %s has\n%s", pid, got)
+		}
+	}
+}
+
+// childrenOf are the processes that a process has started; here the program and the guard.
+func childrenOf(t *testing.T, pid int) []string {
+	t.Helper()
+	var all []string
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		text, err := os.ReadFile(list)
+		if err == nil {
+			all = append(all, strings.Fields(string(text))...)
+		}
+	}
+	if len(all) < 2 {
+		t.Errorf("the children of %d are %v, want the program and the guard", pid, all)
+	}
+	return all
 }

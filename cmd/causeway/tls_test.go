@@ -19,15 +19,6 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// serveExposed is a program for causeway expose.
-func serveExposed() {
-	s := mcp.NewServer(&mcp.Implementation{Name: "exposed", Version: "1"}, nil)
-	mcp.AddTool(s, &mcp.Tool{Name: "who"}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
-		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: os.Getenv("WHO")}}}, nil, nil
-	})
-	_ = s.Run(context.Background(), &mcp.StdioTransport{})
-}
-
 // certified is an authority, a certificate for this machine, and the flags that use it.
 func certified(t *testing.T) (*testca.Authority, []string) {
 	t.Helper()

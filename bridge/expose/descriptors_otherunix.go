@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package expose
+
+func closeRange() bool { return false }
