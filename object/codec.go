@@ -1,6 +1,7 @@
 package object
 
 import (
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -32,8 +33,11 @@ func (c *codec[S]) decode(b []byte) (st S, err error) {
 // isFlat tells whether values of t hold no pointers and lose nothing in JSON, so that a plain copy and a
 // trip through the journal give the same.
 func isFlat(t reflect.Type) bool {
-	if t.Implements(reflect.TypeFor[json.Marshaler]()) || reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
-		return false
+	for _, own := range []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler](),
+		reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()} {
+		if reflect.PointerTo(t).Implements(own) {
+			return false
+		}
 	}
 	switch t.Kind() {
 	case reflect.Bool, reflect.String,

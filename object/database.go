@@ -25,9 +25,12 @@ func (l *live) opened(delta int) {
 	}
 }
 
-// closeDB needs the turn and everything flushed.
+// closeDB needs the turn and everything flushed. What does not exist keeps no file: a reader has had it made.
 func (l *live) closeDB(ctx context.Context) error {
 	l.wal = 0
+	if !l.exists && l.db.Open() {
+		return errors.Join(l.db.Discard(), sqlwal.Remove(l.host.path(l.id)))
+	}
 	return l.db.Close(context.WithoutCancel(ctx))
 }
 
@@ -55,8 +58,20 @@ type owner struct{ *live }
 
 var _ sqlwal.Owner = owner{}
 
-func (o owner) Lock(ctx context.Context) error { return o.enter(ctx) }
-func (o owner) Unlock()                        { o.leave() }
+func (o owner) Lock(ctx context.Context) error {
+	err := o.enter(ctx)
+	if err == nil {
+		if err = o.migrateNew(ctx); err != nil {
+			o.leave()
+		}
+	}
+	if call := effect.CallOf(ctx); err == nil && call.Gated() {
+		call.Touch(o.live) // whatever is read, and however the transaction ends
+	}
+	return err
+}
+
+func (o owner) Unlock() { o.leave() }
 
 func (o owner) Join(ctx context.Context) (bool, error) {
 	u := unitOf(ctx)

@@ -25,6 +25,7 @@ const (
 	fieldBase                 // snapshots only: the database file beside the journal holds everything up to here
 	fieldImage                // snapshots only, one byte: the blob of that index is the database, s2-compressed
 	fieldWholeBody            // one byte: the blob of that index holds the fields; there are no others
+	fieldMigrated             // a varint: how many migrations the object has had
 )
 
 // ErrDamaged: an entry of the journal, or an export, cannot be read.
@@ -74,6 +75,8 @@ type memory struct {
 	state []byte // JSON; nil before the first write
 	tasks map[string]*task
 	once  map[string]*remembered
+
+	migrated int // how many of its kind's migrations it has had
 }
 
 // apply replays the fields of one entry. SQL is not part of memory: database tells whether there was any.
@@ -100,6 +103,9 @@ func (m *memory) apply(body []byte) (database bool, err error) {
 			m.remember(r)
 		case fieldOnceGone:
 			delete(m.once, string(content))
+		case fieldMigrated:
+			m.migrated, err = readMigrated(content)
+			return err
 		default:
 			return fmt.Errorf("%w: unknown field %d; was it written by a newer version?", ErrDamaged, tag)
 		}
@@ -125,6 +131,9 @@ func (m *memory) remember(r *remembered) {
 // whole encodes everything in memory, for a snapshot.
 func (m *memory) whole() (fields, error) {
 	f := newFields()
+	if m.migrated > 0 {
+		f.add(fieldMigrated, binary.AppendUvarint(nil, uint64(m.migrated)))
+	}
 	if m.state != nil {
 		f.add(fieldState, m.state)
 	}

@@ -93,7 +93,7 @@ func (o *Object[S]) Import(ctx context.Context, r io.Reader) error {
 	if err := m.checkLimits(o.kind.host.opts.MaxState); err != nil {
 		return err
 	}
-	if m.state != nil {
+	if m.state != nil && m.migrated >= len(o.kind.spec.Migrations) {
 		if _, err := o.kind.codec.decode(m.state); err != nil {
 			return fmt.Errorf("%w: the state does not fit kind %q: %w", ErrDamaged, o.id.Kind, err)
 		}
@@ -110,6 +110,10 @@ func (o *Object[S]) Import(ctx context.Context, r io.Reader) error {
 	return l.fill(ctx, &m, image)
 }
 
+// maxDump is how large the part beside the database may be: twice as many alarms, jobs and results as there can be
+// of the largest sort.
+const maxDump = 2 * (maxTasks*maxPayload + maxOnce*maxOnceResult)
+
 func readExport(r io.Reader, limit int64) (body, image []byte, err error) {
 	sum := sha256.New()
 	in := bufio.NewReader(r)
@@ -120,7 +124,7 @@ func readExport(r io.Reader, limit int64) (body, image []byte, err error) {
 	sum.Write(magic)
 	parts := make([][]byte, 3)
 	want := sum.Sum(nil)
-	for i, most := range []int64{64 << 20, limit + 64<<10, sha256.Size} {
+	for i, most := range []int64{maxDump, limit + limit/64 + 64<<10, sha256.Size} {
 		want = sum.Sum(nil)
 		if parts[i], err = readPart(io.TeeReader(in, sum), most); err != nil {
 			return nil, nil, err
@@ -184,6 +188,9 @@ func (m *memory) checkLimits(maxState int) error {
 		if _, err := newTask(id, t.Name, t.Payload); err != nil {
 			return err
 		}
+		if err := errors.Join(checkTime(t.At), t.checkAttempts()); err != nil {
+			return err
+		}
 		if t.repeats() {
 			if err := (&task{}).setWhen(When{every: t.Every, cron: t.Cron}, t.At); err != nil {
 				return err
@@ -193,11 +200,22 @@ func (m *memory) checkLimits(maxState int) error {
 	return nil
 }
 
+// checkAttempts refuses counts that no run leaves behind.
+func (t *task) checkAttempts() error {
+	if t.Attempt < 0 || t.Retries < 0 || t.Attempt > t.Retries || t.Dead && !t.Job {
+		return fmt.Errorf("%w: attempt %d of %d of an alarm or job", ErrDamaged, t.Attempt, t.Retries)
+	}
+	return nil
+}
+
 // fill makes an object that does not exist, and ends the turn.
 func (l *live) fill(ctx context.Context, m *memory, image []byte) error {
 	defer l.leave()
 	if l.exists {
 		return fmt.Errorf("%w: %s", ErrExists, l.id)
+	}
+	if err := l.checkMigrated(m.migrated); err != nil {
+		return err
 	}
 	body, err := m.whole()
 	if err != nil {
@@ -231,7 +249,10 @@ func (l *live) fill(ctx context.Context, m *memory, image []byte) error {
 		l.fail(err)
 		return err
 	}
-	l.current.Store(&seen{json: m.state})
+	if err := l.migrateNew(ctx); err != nil {
+		return err
+	}
+	l.current.Store(&seen{json: l.memory.state})
 	l.kick()
 	return nil
 }

@@ -85,6 +85,8 @@ type definition struct {
 	run      func(ctx context.Context, id string, t *task) error // nil when the kind has no such handler
 	handles  func(lane) bool
 	check    func(state []byte) error
+
+	migrations []Migration
 }
 
 // NewHost runs objects kept in engine. The engine stays the caller's to close, after the host.

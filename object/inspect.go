@@ -18,6 +18,7 @@ type Inspection struct {
 	Results  int             // remembered by Once
 	Database bool            // it has used SQL
 	Entries  int             // of its journal, from the newest snapshot on
+	Migrated int             // how many migrations it has had
 }
 
 // Inspect tells what an object holds; its kind need not be registered. ErrNotFound if it does not exist.
@@ -27,7 +28,7 @@ func (h *Host) Inspect(ctx context.Context, id store.ObjectID) (Inspection, erro
 		return Inspection{}, err
 	}
 	defer l.leave()
-	in := Inspection{State: append(json.RawMessage(nil), l.memory.state...), Results: len(l.memory.once), Database: l.hasSQL, Entries: l.entries}
+	in := Inspection{State: append(json.RawMessage(nil), l.memory.state...), Results: len(l.memory.once), Database: l.hasSQL, Entries: l.entries, Migrated: l.memory.migrated}
 	for _, t := range l.memory.sorted() {
 		if t.Job {
 			in.Jobs = append(in.Jobs, t.job())

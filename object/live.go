@@ -82,8 +82,7 @@ func (l *live) wake(ctx context.Context) {
 	defer close(l.ready)
 	if err := l.load(ctx); err != nil {
 		l.loadErr = err
-		l.host.remove(l)
-		close(l.gone)
+		l.retire()
 	}
 }
 
@@ -103,6 +102,9 @@ func (l *live) load(ctx context.Context) error {
 		if err := l.claim(ctx); err != nil {
 			return err
 		}
+	}
+	if err := l.migrateStored(ctx); err != nil {
+		return err
 	}
 	l.current.Store(&seen{json: l.memory.state})
 	if l.def != nil && l.def.check != nil && l.memory.state != nil {
@@ -280,6 +282,15 @@ func (l *live) outcome(ctx context.Context, p store.Pending) error {
 		return nil
 	}
 	return l.await(ctx, p)
+}
+
+// failed is how a unit answers that failed with err: what the error tells of the object must be durable, too.
+func (l *live) failed(ctx context.Context, err error) error {
+	lost := l.tell(ctx)
+	if lost == nil || ctx.Err() != nil || errors.Is(lost, err) || errors.Is(err, lost) {
+		return err
+	}
+	return fmt.Errorf("a unit failed on what is lost now: %w", lost)
 }
 
 // tell makes sure that what a reader saw is durable before it is told.
@@ -586,7 +597,7 @@ func (l *live) pinFor(ctx context.Context) {
 func (l *live) erase(ctx context.Context) error {
 	defer l.leave()
 	if !l.exists {
-		return nil
+		return l.closeDB(ctx)
 	}
 	p, err := l.append(ctx, store.EntryTombstone, nil, nil, []store.RecordWrite{
 		{Key: wakeKey(l.id), Delete: true, Prev: store.AnyRevision}})

@@ -28,8 +28,9 @@ import (
 // with the objects and on one that does not; now and then all is stopped, files are damaged as a power failure
 // could, and everything is compared with what the living objects held.
 
-// modelRounds is how many histories are made; CAUSEWAY_MODEL_ROUNDS sets it, CAUSEWAY_MODEL_FROM the first seed.
-func modelRounds(t *testing.T) (from, n uint64) {
+// modelRounds is how many histories are made, and how long they are: short ones, one for each sort of store, unless
+// CAUSEWAY_MODEL_ROUNDS says how many. CAUSEWAY_MODEL_FROM is the first seed.
+func modelRounds(t *testing.T) (from, n uint64, lives, steps int) {
 	read := func(name string, usual uint64) uint64 {
 		s := os.Getenv(name)
 		if s == "" {
@@ -39,11 +40,11 @@ func modelRounds(t *testing.T) (from, n uint64) {
 		must(t, err)
 		return v
 	}
-	usual := uint64(8)
-	if testing.Short() {
-		usual = 3
+	from, n = read("CAUSEWAY_MODEL_FROM", 0), read("CAUSEWAY_MODEL_ROUNDS", 0)
+	if n == 0 {
+		return from, 4, 2, 12
 	}
-	return read("CAUSEWAY_MODEL_FROM", 0), read("CAUSEWAY_MODEL_ROUNDS", usual)
+	return from, n, 5, 40
 }
 
 type modelState struct {
@@ -394,7 +395,7 @@ func (m *model) digests() (all [modelObjects]string) {
 }
 
 func TestWhateverIsDoneTheJournalGivesTheSameObjects(t *testing.T) {
-	from, n := modelRounds(t)
+	from, n, lives, steps := modelRounds(t)
 	for seed := from; seed < from+n; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			m := newModel(t, seed)
@@ -407,8 +408,8 @@ func TestWhateverIsDoneTheJournalGivesTheSameObjects(t *testing.T) {
 			for i := range modelObjects {
 				exec(t, m.kind.Get(fmt.Sprint(i)), modelSchema)
 			}
-			for life := range 5 {
-				for range 40 {
+			for life := range lives {
+				for range steps {
 					m.step()
 				}
 				m.when = fmt.Sprintf("alive in life %d", life)

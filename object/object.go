@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"unicode/utf8"
 
 	"github.com/causeway-mcp/causeway/internal/effect"
 	"github.com/causeway-mcp/causeway/store"
@@ -20,6 +21,12 @@ type Spec[S any] struct {
 	// Initial is the state of an object that was never written. S is stored as JSON; fields may be added
 	// later, and unknown ones are dropped by the next update.
 	Initial S
+	// Migrations bring objects that were written by earlier versions of the program to S and to the present SQL
+	// schema. An object runs those it has not had before anything else touches it: a stored one when it wakes, a new one
+	// before its first unit or SQL. Each is a journal entry of its own, with the count, which PRAGMA user_version says
+	// as well. While one fails every call of the object fails with *[MigrationError]; one that a newer
+	// version has migrated fails with [ErrNewer]. Only append to the list. OnUpdate and Tell hear nothing of it.
+	Migrations []Migration
 	// OnUpdate, if not nil, is called with each new state once it is durable, one call at a time and in order
 	// for each object. It is not called for states of the past after a restart. [Told] says whether Tell had
 	// something told of the state.
@@ -67,7 +74,7 @@ func Register[S any](h *Host, spec Spec[S]) (*Kind[S], error) {
 }
 
 func (k *Kind[S]) definition() *definition {
-	d := &definition{name: k.spec.Name, check: func(state []byte) error { _, err := k.codec.decode(state); return err }}
+	d := &definition{name: k.spec.Name, migrations: k.spec.Migrations, check: func(state []byte) error { _, err := k.codec.decode(state); return err }}
 	if k.spec.OnUpdate != nil {
 		d.onUpdate = func(ctx context.Context, id string, state []byte) {
 			if st, err := k.codec.decode(state); err == nil {
@@ -87,7 +94,7 @@ func (k *Kind[S]) definition() *definition {
 	return d
 }
 
-// Get returns a handle of the object with that id: 1 to 256 bytes. It costs nothing and wakes nobody; errors
+// Get returns a handle of the object with that id: 1 to 256 bytes of UTF-8. It costs nothing and wakes nobody; errors
 // of the id come from the handle's first use.
 func (k *Kind[S]) Get(id string) *Object[S] {
 	return &Object[S]{kind: k, id: store.ObjectID{Kind: k.spec.Name, ID: id}}
@@ -114,6 +121,9 @@ func (o *Object[S]) live(ctx context.Context) (*live, error) {
 	}
 	if err := o.id.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if !utf8.ValidString(o.id.ID) { // notes say it in JSON
+		return nil, fmt.Errorf("%w: an id is not UTF-8", ErrInvalid)
 	}
 	return o.kind.host.live(ctx, o.id)
 }
@@ -152,6 +162,9 @@ func (o *Object[S]) joined(ctx context.Context) (*unit, error) {
 	}
 	if u.live.id != o.id || u.live.host != o.kind.host {
 		return nil, fmt.Errorf("%w: a call of another object, %s", ErrInUnit, o.id.Kind)
+	}
+	if u.state == nil {
+		return nil, fmt.Errorf("%w: a migration has its Tx and the state it is given", ErrInUnit)
 	}
 	return u, u.alive()
 }
@@ -252,7 +265,7 @@ func (o *Object[S]) run(ctx context.Context, fn func(context.Context, Tx, *S) er
 	st, p, err := o.runLocked(ctx, l, fn)
 	if err != nil {
 		var none S
-		return none, err
+		return none, l.failed(ctx, err)
 	}
 	if p == nil { // nothing to write, but something was seen
 		return st, l.tell(ctx)
@@ -262,6 +275,9 @@ func (o *Object[S]) run(ctx context.Context, fn func(context.Context, Tx, *S) er
 
 func (o *Object[S]) runLocked(ctx context.Context, l *live, fn func(context.Context, Tx, *S) error) (st S, p store.Pending, err error) {
 	defer l.leave()
+	if err := l.migrateNew(ctx); err != nil {
+		return st, nil, err
+	}
 	before := l.current.Load()
 	if st, err = o.read(before); err != nil {
 		return st, nil, err
@@ -315,7 +331,7 @@ func (o *Object[S]) next(before *seen, st *S) (*seen, error) {
 		return nil, nil
 	}
 	n := &seen{json: b}
-	if o.kind.codec.flat {
+	if o.kind.codec.flat && !bytes.Contains(b, []byte(`\ufffd`)) { // what is not UTF-8 is another value in JSON
 		n.value = *st
 	}
 	return n, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode/utf8"
 )
 
 // remembered is the result of a Once.
@@ -27,16 +28,17 @@ const (
 // key run fn once. If fn fails nothing is remembered and nothing has happened.
 //
 // Results are remembered for 24 hours, at most 1024 for an object (the oldest go first). The key has 1 to
-// 256 bytes, R is stored as JSON of at most 64 KiB. Called with the context of a unit of the same object it
+// 256 bytes of UTF-8, R is stored as JSON of at most 64 KiB. Called with the context of a unit of the same object it
 // joins that unit. The rules of [Object.Tx] hold for fn.
 func Once[S, R any](ctx context.Context, o *Object[S], key string, fn func(ctx context.Context, tx Tx, st *S) (R, error)) (R, error) {
 	var result R
-	if key == "" || len(key) > maxOnceKey {
-		return result, fmt.Errorf("%w: a key of Once has 1 to %d bytes", ErrInvalid, maxOnceKey)
+	if key == "" || len(key) > maxOnceKey || !utf8.ValidString(key) { // another one in JSON, and so after a restart
+		return result, fmt.Errorf("%w: a key of Once is UTF-8 of 1 to %d bytes", ErrInvalid, maxOnceKey)
 	}
 	_, err := o.run(ctx, func(ctx context.Context, tx Tx, st *S) (err error) {
 		if known, ok := tx.unit.recall(key); ok {
-			return json.Unmarshal(known, &result)
+			result, _, err = decodeResult[R](known, ok)
+			return err
 		}
 		if result, err = fn(ctx, tx, st); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/adhocore/gronx"
 
@@ -271,15 +272,18 @@ func (l *live) changeAlone(ctx context.Context, fn func(*unit) error) error {
 		}
 		return u.commit(ctx, nil)
 	}()
-	if err != nil || p == nil {
-		return err
+	if err != nil {
+		return l.failed(ctx, err)
+	}
+	if p == nil {
+		return nil
 	}
 	return l.outcome(ctx, p)
 }
 
 func newTask(id, name string, payload any) (*task, error) {
-	if name == "" || len(name) > maxName || len(id) > maxName {
-		return nil, fmt.Errorf("%w: name and id of an alarm or job have at most %d bytes, and the name at least one", ErrInvalid, maxName)
+	if name == "" || len(name) > maxName || len(id) > maxName || !utf8.ValidString(name) || !utf8.ValidString(id) {
+		return nil, fmt.Errorf("%w: name and id of an alarm or job are UTF-8 of at most %d bytes, and the name of at least one", ErrInvalid, maxName)
 	}
 	if id == "" {
 		id = rand.Text()
@@ -320,11 +324,19 @@ func (t *task) setWhen(w When, now time.Time) error {
 		return fmt.Errorf("%w: an alarm needs a time", ErrInvalid)
 	default:
 		t.At = w.at.UTC().Round(0)
-		return nil
+		return checkTime(t.At)
 	}
 	at, err := t.nextRound(now)
 	t.At = at
 	return err
+}
+
+// checkTime refuses times that the journal has no words for (RFC 3339).
+func checkTime(at time.Time) error {
+	if y := at.Year(); y < 1 || y > 9999 {
+		return fmt.Errorf("%w: the year %d of an alarm", ErrInvalid, y)
+	}
+	return nil
 }
 
 // nextRound is when a repeating task is due after now.
@@ -341,8 +353,11 @@ func (t *task) nextRound(now time.Time) (time.Time, error) {
 	if due.IsZero() {
 		due = now
 	}
-	rounds := max(1, int64(now.Sub(due)/t.Every)+1)
-	return due.Add(time.Duration(rounds) * t.Every), nil
+	late := now.Sub(due)
+	if late >= 0 { // the next multiple of the interval; what is longer overdue than a Duration counts begins anew
+		due = now.Add(-(late % t.Every))
+	}
+	return due.Add(t.Every), nil
 }
 
 func (t *task) repeats() bool { return t.Every != 0 || t.Cron != "" }
@@ -376,6 +391,9 @@ func (u *unit) putTask(t *task) error {
 		} else if t.Order == 0 {
 			t.Order = before.Order
 		}
+		if err := u.body.addJSON(fieldTask, t); err != nil { // an author may go on with the unit
+			return err
+		}
 		m.put(t)
 		u.undo = append(u.undo, func() {
 			delete(m.tasks, t.ID)
@@ -384,7 +402,7 @@ func (u *unit) putTask(t *task) error {
 			}
 		})
 		u.onGood = append(u.onGood, func() { u.live.kick() })
-		return u.body.addJSON(fieldTask, t)
+		return nil
 	})
 }
 

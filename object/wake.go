@@ -199,6 +199,10 @@ func keepEarliest(found wakeHeap, n int) (wakeHeap, time.Time) {
 	return kept, kept[len(kept)-1].at
 }
 
+// lookAgain is how long the clock waits at most: timers do not hear of it when somebody sets the machine's
+// clock, or when it wakes up from suspension.
+const lookAgain = time.Minute
+
 func (h *Host) runClock() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -225,7 +229,7 @@ func (h *Host) runClock() {
 			timer.Stop()
 			continue
 		}
-		timer.Reset(max(0, time.Until(next)))
+		timer.Reset(min(max(0, time.Until(next)), lookAgain))
 	}
 }
 

@@ -104,13 +104,20 @@ func (t *transaction) commitLocked() (wait func(context.Context) error, err erro
 	return db.owner.Commit(t.ctx, change)
 }
 
+// Rollback returns when what the transaction could have seen is durable.
 func (t *transaction) Rollback() error {
 	if t.conn.tx != t {
 		return sql.ErrTxDone
 	}
 	t.conn.tx = nil
-	defer t.conn.db.owner.Unlock()
-	return t.conn.db.Rollback()
+	db := t.conn.db
+	wait := db.owner.Seen()
+	err := db.Rollback()
+	db.owner.Unlock()
+	if wait != nil && t.ctx.Err() == nil { // what was read will be told
+		err = errors.Join(err, wait(t.ctx))
+	}
+	return err
 }
 
 func (v *virtual) run(ctx context.Context, text string, args []driver.NamedValue, query bool) (result, error) {

@@ -221,8 +221,10 @@ func (t *tail) compare(c *Change) {
 	if len(c.Pages) <= mostCompared {
 		t.readBefore(c)
 	}
-	for i := range c.Pages {
-		t.frames[c.Pages[i].No] = c.Pages[i].at
+	if len(c.Pages) <= mostFrames {
+		for i := range c.Pages {
+			t.frames[c.Pages[i].No] = c.Pages[i].at
+		}
 	}
 	if c.Size < t.pages { // a page that is cut off and comes back has no image before
 		for no := range t.frames {
