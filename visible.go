@@ -21,7 +21,7 @@ func VisibleIf(s *mcp.Server, tool string, allowed func(ctx context.Context) boo
 			switch r := req.(type) {
 			case *mcp.CallToolRequest:
 				if r.Params.Name == tool && !allowed(ctx) {
-					return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("unknown tool %q", tool)}
+					return nil, unknownTool(tool)
 				}
 			case *mcp.ListToolsRequest:
 				res, err := next(ctx, method, req)
@@ -39,4 +39,9 @@ func VisibleIf(s *mcp.Server, tool string, allowed func(ctx context.Context) boo
 			return next(ctx, method, req)
 		}
 	})
+}
+
+// unknownTool is what the SDK answers for a tool that is not there.
+func unknownTool(name string) error {
+	return &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("unknown tool %q", name)}
 }
