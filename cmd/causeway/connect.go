@@ -82,16 +82,30 @@ type remedied struct {
 func (t remedied) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := t.RoundTripper.RoundTrip(r)
 	if errors.Is(err, client.ErrSignInNeeded) {
-		err = signInFirst(t.remedy)
+		err = signInFirst{"run: " + t.remedy, err}
+	} else if explained := explainPrivate(err); explained != err {
+		err = signInFirst{explained.Error(), err}
 	}
 	return answer, err
 }
 
-// signInFirst is an error that says what to run.
-type signInFirst string
+// signInFirst is an error that says what to do before a sign-in is worth another try.
+type signInFirst struct {
+	text string
+	err  error
+}
 
-func (e signInFirst) Error() string { return "run: " + string(e) }
-func (signInFirst) Unwrap() error   { return bridge.ErrSignIn }
+func (e signInFirst) Error() string   { return e.text }
+func (e signInFirst) Unwrap() []error { return []error{bridge.ErrSignIn, e.err} }
+
+// explainPrivate says how a sign-in on a private network is allowed, if that is what err is about.
+func explainPrivate(err error) error {
+	var private *client.PrivateHostError
+	if !errors.As(err, &private) {
+		return err
+	}
+	return fmt.Errorf("%w; if people of your organization sign in there, add --allow-private %s", private, private.Host)
+}
 
 // loginCommand is how to sign in to a server; it is shown to the host, so that it leaves out
 // what may be secret of the URL.
@@ -166,7 +180,7 @@ func (f *connectFlags) settings(stderr io.Writer) (*connectSettings, error) {
 // forLogin reports whether there are flags that decide how a sign-in is done, and under
 // which name its tokens are kept.
 func (f *connectFlags) forLogin() bool {
-	return f.allowHTTP || f.deviceCode || f.clientCredentials || f.disableResource || len(f.header) > 0 || len(f.headerFile) > 0 || len(f.authorizeParams) > 0 ||
+	return f.allowHTTP || len(f.allowPrivate) > 0 || f.deviceCode || f.clientCredentials || f.disableResource || len(f.header) > 0 || len(f.headerFile) > 0 || len(f.authorizeParams) > 0 ||
 		f.staticInfo+f.staticMetadata+f.clientMetadataURL+f.resource+f.tokenEndpoint+f.host+f.callbackPath != ""
 }
 
@@ -235,7 +249,10 @@ func (f *connectFlags) signIn(header http.Header, log *slog.Logger) (client.Opti
 		CallbackHost: f.host, CallbackPort: f.port, CallbackPath: f.callbackPath, SuccessURL: f.authSuccessURL,
 		AuthorizeParams: f.authorizeParams,
 	}
-	o.Policy.AllowHTTP = f.allowHTTP
+	o.Policy.AllowHTTP, o.Policy.PrivateHosts = f.allowHTTP, f.allowPrivate
+	if err := o.Policy.Check(); err != nil {
+		return o, fmt.Errorf("--allow-private: %w", err)
+	}
 	switch {
 	case f.deviceCode && f.clientCredentials:
 		return o, errors.New("--device-code and --client-credentials are two ways to sign in; choose one")

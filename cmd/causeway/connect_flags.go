@@ -43,6 +43,7 @@ type connectFlags struct {
 	host, callbackPath, authSuccessURL            string
 	authTimeout                                   int
 	allowHTTP, deviceCode, clientCredentials      bool
+	allowPrivate                                  []string
 	tokenEndpoint                                 string
 	staticInfo, staticMetadata, clientMetadataURL string
 	resource                                      string
@@ -74,6 +75,7 @@ func (f *connectFlags) define(fs *flag.FlagSet) {
 	fs.StringVar(&f.authSuccessURL, "auth-success-url", "", "the `page` to show after a sign-in")
 	fs.IntVar(&f.authTimeout, "auth-timeout", 300, "`seconds` that a person has to sign in")
 	fs.BoolVar(&f.allowHTTP, "allow-http", false, "allow http to other machines; anybody on the way can read it")
+	fs.Func("allow-private", "a `host` on a private network at which a public server may have people sign in; may be repeated", list(&f.allowPrivate))
 	fs.BoolVar(&f.deviceCode, "device-code", false, "sign in on another device, with a code")
 	fs.BoolVar(&f.clientCredentials, "client-credentials", false, "sign in as the client itself, with the secret of --static-oauth-client-info")
 	fs.StringVar(&f.tokenEndpoint, "token-endpoint", "", "the `URL` to get tokens at, without looking for it")

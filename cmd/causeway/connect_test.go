@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -48,6 +49,9 @@ func TestConnectFlags(t *testing.T) {
 		}},
 		"patterns": {[]string{"https://a.example/mcp", "--ignore-tool", "del*", "--ignore-tool", "rm", "--allow-tool", "*", "--read-only"}, func(s *connectSettings) bool {
 			return strings.Join(s.bridge.IgnoreTools, " ") == "del* rm" && len(s.bridge.AllowTools) == 1 && s.bridge.ReadOnly
+		}},
+		"sign-in on a private network": {[]string{"https://a.example/mcp", "--allow-private", "sso.corp.example", "--allow-private", "10.0.0.5"}, func(s *connectSettings) bool {
+			return strings.Join(s.signIn.Policy.PrivateHosts, " ") == "sso.corp.example 10.0.0.5" && s.loginFlags
 		}},
 		"timeouts": {[]string{"https://a.example/mcp", "--connect-timeout", "3", "--headers-timeout", "0", "--body-timeout", "7", "--auth-timeout", "30", "--ping-interval", "9"}, func(s *connectSettings) bool {
 			return s.transport.ConnectTimeout == 3*time.Second && s.transport.HeadersTimeout > 24*time.Hour && s.bridge.IdleTimeout == 7*time.Second &&
@@ -99,6 +103,9 @@ func TestConnectFlagsThatAreRefused(t *testing.T) {
 		"a header file that is not": {"https://a.example/mcp --header-file /nowhere/h", "/nowhere/h"},
 		"two ways to sign in":       {"https://a.example/mcp --device-code --client-credentials", "choose one"},
 		"client info that is none":  {"https://a.example/mcp --static-oauth-client-info secret-1", "not a JSON object"},
+		"a private URL":             {"https://a.example/mcp --allow-private https://sso.corp.example", "--allow-private"},
+		"this machine as private":   {"https://a.example/mcp --allow-private localhost", "--allow-private"},
+		"all private hosts":         {"https://a.example/mcp --allow-private *", "--allow-private"},
 		"a negative timeout":        {"https://a.example/mcp --connect-timeout -1", "seconds"},
 		"a ping every 0 seconds":    {"https://a.example/mcp --ping-interval 0", "seconds"},
 		"a pattern of another kind": {"https://a.example/mcp --ignore-tool [a-z]", "pattern"},
@@ -199,3 +206,19 @@ func TestConnectWithoutASignInSaysWhatToRun(t *testing.T) {
 		})
 	}
 }
+
+// A public server whose sign-in is on a private network: who is told of it learns how to allow
+// that one host, and under which condition.
+func TestAPrivateSignInIsExplained(t *testing.T) {
+	refused := roundTrip(func(*http.Request) (*http.Response, error) {
+		return nil, fmt.Errorf("signing in: %w", &client.PrivateHostError{Host: "sso.corp.example"})
+	})
+	_, err := remedied{refused, "causeway login https://mcp.example/mcp"}.RoundTrip(httptest.NewRequest("GET", "https://mcp.example/mcp", nil))
+	if err == nil || !strings.Contains(err.Error(), "--allow-private sso.corp.example") || !strings.Contains(err.Error(), "your organization") || !errors.Is(err, client.ErrForbiddenAddress) || !errors.Is(err, bridge.ErrSignIn) {
+		t.Errorf("%v", err)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

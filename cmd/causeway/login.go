@@ -31,6 +31,8 @@ const logoutUsage = `Revokes the tokens for remote MCP servers and forgets them.
 
 Usage: causeway logout URL…
        causeway logout --all
+
+  --allow-private HOST   as for "causeway connect", where the tokens are from a private network
 `
 
 // runLogin signs in, with the settings that connect would have.
@@ -70,7 +72,7 @@ func runLogin(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 	go paste(c, stdin, stderr)
 	for _, server := range set.bridge.Servers {
 		if err := c.Login(ctx, server.URL); err != nil {
-			return err
+			return explainPrivate(err)
 		}
 		if err := sayLogin(ctx, c, server.URL, stdout); err != nil {
 			return err
@@ -110,13 +112,13 @@ func sayLogin(ctx context.Context, c *client.Client, server string, stdout io.Wr
 }
 
 // tokenClient is a client that only looks at what is kept, and where that is.
-func tokenClient(stderr io.Writer) (*client.Client, *client.Folder, error) {
+func tokenClient(stderr io.Writer, privateHosts ...string) (*client.Client, *client.Folder, error) {
 	store, err := client.DefaultFolder()
 	if err != nil {
 		return nil, nil, err
 	}
 	store.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	c, err := client.New(client.Options{Store: store, NonInteractive: true, ImportFrom: client.NoImport, Policy: client.Policy{AllowHTTP: true}})
+	c, err := client.New(client.Options{Store: store, NonInteractive: true, ImportFrom: client.NoImport, Policy: client.Policy{AllowHTTP: true, PrivateHosts: privateHosts}})
 	return c, store, err
 }
 
@@ -125,6 +127,8 @@ func runLogout(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, logoutUsage) }
 	all := flags.Bool("all", false, "")
+	var privateHosts []string
+	flags.Func("allow-private", "", list(&privateHosts))
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return err
 	} else if err != nil {
@@ -134,7 +138,7 @@ func runLogout(ctx context.Context, args []string, stdout, stderr io.Writer) err
 		flags.Usage()
 		return errUsage
 	}
-	c, _, err := tokenClient(stderr)
+	c, _, err := tokenClient(stderr, privateHosts...)
 	if err != nil {
 		return err
 	}
@@ -151,7 +155,7 @@ func runLogout(ctx context.Context, args []string, stdout, stderr io.Writer) err
 		err := c.Logout(ctx, server)
 		cancel()
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", server, err))
+			errs = append(errs, fmt.Errorf("%s: %w", server, explainPrivate(err)))
 			continue
 		}
 		fmt.Fprintln(stdout, "Signed out of "+server)

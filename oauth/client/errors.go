@@ -31,6 +31,18 @@ var (
 	ErrClosed = errors.New("the client is closed")
 )
 
+// A PrivateHostError is an ErrForbiddenAddress: a server on a public address named a host on a
+// private network that Policy.PrivateHosts could allow, and does not.
+type PrivateHostError struct {
+	Host string
+}
+
+func (e *PrivateHostError) Error() string {
+	return fmt.Sprintf("%s: %s is on a private network, and the server is public", ErrForbiddenAddress, clean(e.Host, 255))
+}
+
+func (e *PrivateHostError) Unwrap() error { return ErrForbiddenAddress }
+
 // An AuthError is an error answer of an authorization server (RFC 6749 §4.1.2.1, §5.2).
 type AuthError struct {
 	// Where is the endpoint: "authorization", "token", "registration", "device" …

@@ -415,30 +415,119 @@ func TestAProxyIsNoWayToThisMachine(t *testing.T) {
 
 func TestWhereAServerMayLead(t *testing.T) {
 	for _, test := range []struct {
-		server  string
-		addrs   string
-		private bool // Policy.AllowPrivate
-		want    reach
+		server string
+		addrs  string
+		want   reach
 	}{
-		{"http://127.0.0.1:1", "", false, loopback},
-		{"http://localhost:1", "", false, loopback},
-		{"https://10.0.0.1", "", false, private},
-		{"https://8.8.8.8", "", false, public},
-		{"https://8.8.8.8", "", true, private},
-		{"https://10.0.0.1", "", true, private},
-		{"https://a.example", "8.8.8.8", false, public},
-		{"https://a.example", "10.0.0.1", false, private},
-		{"https://a.example", "127.0.0.1", false, private},
-		{"https://a.example", "8.8.8.8", true, private},
+		{"http://127.0.0.1:1", "", loopback},
+		{"http://localhost:1", "", loopback},
+		{"https://10.0.0.1", "", private},
+		{"https://8.8.8.8", "", public},
+		{"https://a.example", "8.8.8.8", public},
+		{"https://a.example", "10.0.0.1", private},
+		{"https://a.example", "127.0.0.1", private},
 	} {
 		u, _ := url.Parse(test.server)
-		f := newFetcher(Policy{AllowPrivate: test.private}, u, nil)
+		f := newFetcher(Policy{}, u, nil)
 		f.lookup = func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr(test.addrs)}, nil
 		}
 		if got, err := f.serverReach(t.Context()); err != nil || got != test.want {
-			t.Errorf("%s (%s, %v) may lead to %v (%v), want %v", test.server, test.addrs, test.private, got, err, test.want)
+			t.Errorf("%s (%s) may lead to %v (%v), want %v", test.server, test.addrs, got, err, test.want)
 		}
+	}
+}
+
+// Policy.PrivateHosts opens one door: to the named host, on a network of an organization, by https.
+func TestAPrivateHostThatIsAllowed(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		server, target string
+		address        string // that the target is dialled at
+		allowed        bool
+	}{
+		{"the host on a private network", "https://mcp.example", "https://sso.corp.example/token", "10.0.0.5:443", true},
+		{"in other spelling and at another port", "https://mcp.example", "https://SSO.corp.example:8443/token", "192.168.1.5:8443", true},
+		{"by IPv6", "https://mcp.example", "https://sso.corp.example/", "[fd12:3456::1]:443", true},
+		{"on a network such as Tailscale's", "https://mcp.example", "https://sso.corp.example/", "100.100.1.1:443", true},
+		{"that is public after all", "https://mcp.example", "https://sso.corp.example/", "8.8.4.4:443", true},
+		{"by address", "https://mcp.example", "https://10.9.9.9/", "10.9.9.9:443", true},
+		{"from a server that is an address", "https://8.8.8.8", "https://10.9.9.9/", "10.9.9.9:443", true},
+		{"by plain http", "https://mcp.example", "http://sso.corp.example/", "10.0.0.5:80", false},
+		{"on this machine", "https://mcp.example", "https://sso.corp.example/", "127.0.0.1:443", false},
+		{"on this machine, by IPv6", "https://mcp.example", "https://sso.corp.example/", "[::1]:443", false},
+		{"on this machine, in other clothes", "https://mcp.example", "https://sso.corp.example/", "[::ffff:127.0.0.1]:443", false},
+		{"at the unspecified address", "https://mcp.example", "https://sso.corp.example/", "0.0.0.0:443", false},
+		{"at the metadata service of a cloud", "https://mcp.example", "https://sso.corp.example/", "169.254.169.254:443", false},
+		{"at the metadata service of a cloud, by IPv6", "https://mcp.example", "https://sso.corp.example/", "[fd00:ec2::254]:443", false},
+		{"next to the wire", "https://mcp.example", "https://sso.corp.example/", "[fe80::1]:443", false},
+		{"at an address of many", "https://mcp.example", "https://sso.corp.example/", "224.0.0.1:443", false},
+		{"another host of that network", "https://mcp.example", "https://wiki.corp.example/", "10.0.0.6:443", false},
+		{"a host below it", "https://mcp.example", "https://x.sso.corp.example/", "10.0.0.6:443", false},
+		{"a host with that name in front", "https://mcp.example", "https://sso.corp.example.evil.example/", "10.0.0.6:443", false},
+		{"another address of that network", "https://mcp.example", "https://10.9.9.8/", "10.9.9.8:443", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server, _ := url.Parse(test.server)
+			f := newFetcher(Policy{PrivateHosts: []string{"sso.corp.example", "10.9.9.9"}}, server, nil)
+			f.proxy = nil
+			f.lookup = func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("8.8.8.8")}, nil
+			}
+			target, _ := url.Parse(test.target)
+			err := f.check(target)
+			if err == nil {
+				var b bounds
+				if b, err = f.boundsFor(t.Context(), target); err == nil {
+					err = b.check(test.address)
+				}
+			}
+			if test.allowed != (err == nil) || err != nil && !errors.Is(err, ErrForbiddenAddress) {
+				t.Errorf("%v, want allowed %v", err, test.allowed)
+			}
+		})
+	}
+}
+
+// Who is refused learns which host it was about.
+func TestAPrivateHostThatIsRefusedIsNamed(t *testing.T) {
+	server, _ := url.Parse("https://mcp.example")
+	f := newFetcher(Policy{RequestTimeout: 2 * time.Second}, server, nil)
+	f.proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
+	f.lookup = func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("8.8.8.8")}, nil
+	}
+	transport := f.client.Transport.(*http.Transport)
+	for name, address := range map[string]string{"sso.corp.example": "10.0.0.5:443", "10.0.0.5": "10.0.0.5:443"} {
+		dial := transport.DialContext
+		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) { return dial(ctx, network, address) }
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+name+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.do(r)
+		var refused *PrivateHostError
+		if !errors.As(err, &refused) || refused.Host != name || !errors.Is(err, ErrForbiddenAddress) {
+			t.Errorf("%s: %v", name, err)
+		}
+		transport.DialContext = dial
+	}
+}
+
+func TestPrivateHostsAreHosts(t *testing.T) {
+	for _, bad := range []string{"", "https://sso.corp.example", "sso.corp.example:443", "sso.corp.example/x", "*.corp.example", "10.0.0.0/8", "localhost", "127.0.0.1", "::1", "169.254.169.254", "a b", "[fd00::1]"} {
+		if c, err := New(Options{Store: Memory(), Policy: Policy{PrivateHosts: []string{bad}}}); err == nil {
+			c.Close()
+			t.Errorf("%q is taken", bad)
+		}
+	}
+	for _, good := range []string{"sso", "sso.corp.example", "SSO.corp.example", "10.0.0.5", "fd00::1", "münchen.example"} {
+		c, err := New(Options{Store: Memory(), Policy: Policy{PrivateHosts: []string{good}}})
+		if err != nil {
+			t.Errorf("%q: %v", good, err)
+			continue
+		}
+		c.Close()
 	}
 }
 

@@ -158,14 +158,28 @@ type Policy struct {
 	// AllowHTTP allows MCP servers (not authorization servers) by plain http that are not on
 	// loopback. Tokens can then be read on the way.
 	AllowHTTP bool
-	// AllowPrivate lets servers on public addresses name authorization servers on private
-	// ones, for companies whose sign-in is inside.
-	AllowPrivate bool
+	// PrivateHosts are hosts, by name or address, without a port, at which a server on a public
+	// address may have people sign in although they are on a private network (RFC 1918,
+	// RFC 4193, RFC 6598): for organizations whose server is outside and whose sign-in is
+	// inside. Only by https, never on this machine or a link-local address, and no other host
+	// of that network. The risk: whoever runs the server can have this machine send requests
+	// of their making to these hosts.
+	PrivateHosts []string
 	// MaxResponse is the most bytes that are read of one answer of an authorization server
 	// or one metadata document. Zero: 256 KiB.
 	MaxResponse int64
 	// RequestTimeout is how long one such request may take. Zero: 30 s.
 	RequestTimeout time.Duration
+}
+
+// Check says what is wrong with the policy; New does it too.
+func (p *Policy) Check() error {
+	for _, host := range p.PrivateHosts {
+		if !isPrivateHost(host) {
+			return fmt.Errorf("%q: want the name or address of a host on a private network, such as sso.corp.example, without scheme, port and path", clean(host, 100))
+		}
+	}
+	return nil
 }
 
 // A Prompt is what a person has to do.
@@ -263,6 +277,9 @@ func (o *Options) checkClient() error {
 		if u.Scheme != "https" || u.Path == "" || u.Path == "/" {
 			return errors.New("ClientMetadataURL: it must be https and have a path")
 		}
+	}
+	if err := o.Policy.Check(); err != nil {
+		return fmt.Errorf("PrivateHosts: %w", err)
 	}
 	if o.Issuer != "" {
 		if _, err := parseURL(o.Issuer); err != nil {

@@ -132,20 +132,73 @@ func newFetcher(policy Policy, server *url.URL, custom http.RoundTripper) *fetch
 	return f
 }
 
-// farthest is in a context of a dial: how near an address may be.
-type farthest struct{}
+// bounds are in the context of a dial: where it may lead.
+type bounds struct {
+	host   string
+	reach  reach // of the server
+	inside bool  // the host may be on a private network though the server is public
+}
+
+// boundsKey is the key of bounds in a context.
+type boundsKey struct{}
+
+// check says whether an address that is about to be dialled is within the bounds.
+func (b bounds) check(address string) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return ErrForbiddenAddress
+	}
+	got := reachOf(ap.Addr())
+	switch {
+	case got <= b.reach, b.inside && isInside(ap.Addr()):
+		return nil
+	case isInside(ap.Addr()):
+		return &PrivateHostError{Host: b.host}
+	}
+	return fmt.Errorf("%w: it leads to %s, and the server is %s", ErrForbiddenAddress, got, b.reach)
+}
+
+// shared is the address space of carriers and of overlay networks (RFC 6598).
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// cloudMetadata is where a cloud tells its machines their secrets, on a private address.
+var cloudMetadata = netip.MustParseAddr("fd00:ec2::254")
+
+// isInside reports whether an address is one of those that organizations use inside.
+func isInside(addr netip.Addr) bool {
+	addr = addr.Unmap()
+	return (addr.IsPrivate() || shared.Contains(addr)) && addr != cloudMetadata
+}
+
+// isPrivateHost reports whether a text may be one of Policy.PrivateHosts.
+func isPrivateHost(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return isInside(addr)
+	}
+	u, err := parseURL("https://" + host)
+	return err == nil && u.Host == host && u.Port() == "" && !strings.ContainsAny(host, "*[]:/?#@%") && !isLoopbackHost(host)
+}
+
+// mayBeInside reports whether the policy lets a host be on a private network.
+func (f *fetcher) mayBeInside(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	for _, allowed := range f.policy.PrivateHosts {
+		if strings.EqualFold(host, allowed) {
+			return true
+		}
+		if other, bad := netip.ParseAddr(allowed); err == nil && bad == nil && addr.Unmap() == other.Unmap() {
+			return true
+		}
+	}
+	return false
+}
 
 // transport dials only what the request's context allows. The address is checked when it
 // is dialled, after resolution, so that a name that changes its mind changes nothing.
 func (f *fetcher) transport() http.RoundTripper {
 	dialer := &net.Dialer{Timeout: f.policy.RequestTimeout, ControlContext: func(ctx context.Context, _, address string, _ syscall.RawConn) error {
-		allowed, limited := ctx.Value(farthest{}).(reach)
-		ap, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return ErrForbiddenAddress
-		}
-		if got := reachOf(ap.Addr()); limited && got > allowed {
-			return fmt.Errorf("%w: it leads to %s, and the server is %s", ErrForbiddenAddress, got, allowed)
+		if b, limited := ctx.Value(boundsKey{}).(bounds); limited {
+			return b.check(address)
 		}
 		return nil
 	}}
@@ -167,16 +220,25 @@ func (f *fetcher) check(u *url.URL) error {
 	if u.Scheme != "https" && !(isLoopbackHost(u.Hostname()) && isLoopbackHost(f.server.Hostname())) {
 		return fmt.Errorf("%w: %s is not https", ErrForbiddenAddress, clean(u.Redacted(), 200))
 	}
-	if addr, err := netip.ParseAddr(u.Hostname()); err == nil || isLoopbackHost(u.Hostname()) {
-		got := loopback
-		if err == nil {
-			got = reachOf(addr)
-		}
-		if limit, known := f.literalReach(); known && got > limit {
-			return fmt.Errorf("%w: %s is %s, and the server is %s", ErrForbiddenAddress, clean(u.Host, 100), got, limit)
-		}
+	limit, known := f.literalReach()
+	if !known {
+		return nil
 	}
-	return nil
+	addr, err := netip.ParseAddr(u.Hostname())
+	if err != nil && !isLoopbackHost(u.Hostname()) {
+		return nil
+	}
+	got := loopback
+	if err == nil {
+		got = reachOf(addr)
+	}
+	switch {
+	case got <= limit, isInside(addr) && f.mayBeInside(u.Hostname()):
+		return nil
+	case isInside(addr):
+		return &PrivateHostError{Host: u.Hostname()}
+	}
+	return fmt.Errorf("%w: %s is %s, and the server is %s", ErrForbiddenAddress, clean(u.Host, 100), got, limit)
 }
 
 // endpoint parses and checks an address that a server named.
@@ -204,15 +266,7 @@ func (f *fetcher) literalReach() (reach, bool) {
 	if err != nil {
 		return 0, false
 	}
-	return f.widened(reachOf(addr)), true
-}
-
-// widened lets public servers lead to private addresses if the policy does.
-func (f *fetcher) widened(r reach) reach {
-	if r == public && f.policy.AllowPrivate {
-		return private
-	}
-	return r
+	return reachOf(addr), true
 }
 
 // serverReach is how near the server's addresses let others be. Of a name with several
@@ -230,7 +284,13 @@ func (f *fetcher) serverReach(ctx context.Context) (reach, error) {
 	for _, addr := range addrs {
 		limit = min(limit, reachOf(addr))
 	}
-	return f.widened(limit), nil
+	return limit, nil
+}
+
+// boundsFor is where a request to u may lead.
+func (f *fetcher) boundsFor(ctx context.Context, u *url.URL) (bounds, error) {
+	limit, err := f.serverReach(ctx)
+	return bounds{host: u.Hostname(), reach: limit, inside: f.mayBeInside(u.Hostname())}, err
 }
 
 // do sends one request, if the policy allows it. Redirects are answers.
@@ -251,11 +311,11 @@ func (f *fetcher) do(r *http.Request) (*http.Response, error) {
 		proxied = through != nil
 	}
 	if !own && !proxied {
-		limit, err := f.serverReach(r.Context())
+		within, err := f.boundsFor(r.Context(), r.URL)
 		if err != nil {
 			return nil, err
 		}
-		r = r.WithContext(context.WithValue(r.Context(), farthest{}, limit))
+		r = r.WithContext(context.WithValue(r.Context(), boundsKey{}, within))
 	}
 	answer, err := f.client.Do(r)
 	if err != nil {
