@@ -53,6 +53,12 @@ type Agent[State any] struct {
 	// prompts, or none where Tools is set.
 	Prompts []string
 
+	// Migrations bring objects that an earlier version of the program has written to the
+	// present State and SQL schema, and give new ones their tables: each object runs those it
+	// has not had, in order, before anything else touches it. While one fails, tools that
+	// use the object fail with the reason. Only append to the list. See [object.Spec].
+	Migrations []object.Migration
+
 	// OnAlarm runs what was set with Schedule, and OnJob what was put into the queue
 	// with Enqueue: at least once, also across restarts. An error means again, later.
 	OnAlarm func(ctx context.Context, me *Self[State], alarm object.Alarm) error
@@ -89,7 +95,7 @@ func (a *Agent[State]) register(st *storage, s *mcp.Server) error {
 	if _, ok := st.kinds.Load(agentKey{a}); ok {
 		return nil // mounted twice
 	}
-	spec := object.Spec[State]{Name: a.Kind, Initial: a.Initial}
+	spec := object.Spec[State]{Name: a.Kind, Initial: a.Initial, Migrations: a.Migrations}
 	if len(a.Resources) > 0 {
 		heard := st.audienceOf(a.Kind, a.Resources)
 		spec.Tell = func(string, *State) (string, any) { return heard.topic(), nil }

@@ -24,9 +24,9 @@ import (
 type count struct{ N int }
 
 // newCounter is an agent, a server that uses it, and an App in dir that serves both.
-func newCounter(t *testing.T, dir string, scope causeway.Scope) (*causeway.App, *causeway.Agent[count]) {
+func newCounter(t *testing.T, dir string, scope causeway.Scope, migrations ...object.Migration) (*causeway.App, *causeway.Agent[count]) {
 	t.Helper()
-	agent := &causeway.Agent[count]{Kind: "count", Initial: count{1}, Scope: scope, Resources: []string{"test://count"}}
+	agent := &causeway.Agent[count]{Kind: "count", Initial: count{1}, Scope: scope, Resources: []string{"test://count"}, Migrations: migrations}
 	s := mcp.NewServer(&mcp.Implementation{Name: "count", Version: "1"}, &mcp.ServerOptions{
 		SubscribeHandler:   func(context.Context, *mcp.SubscribeRequest) error { return nil },
 		UnsubscribeHandler: func(context.Context, *mcp.UnsubscribeRequest) error { return nil },
@@ -518,4 +518,37 @@ func TestAPromptWithAHandleOfItsOwnIsRefused(t *testing.T) {
 	app.Mount("/mcp", agent.Handler(s))
 	_, list := speak(t, serveApp(t, app), "", "", "prompts/list", "")
 	wantIn(t, list, `"error"`)
+}
+
+func TestAToolSaysWhichMigrationOfItsObjectFailed(t *testing.T) {
+	dir := t.TempDir()
+	app, _ := newCounter(t, dir, causeway.Shared)
+	wantIn(t, add(t, serveApp(t, app), "", "", ""), "total 2")
+	if err := app.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		name       string
+		migrations []object.Migration
+		want       string
+	}{
+		{"one that fails", []object.Migration{object.MigrateSQL("ALTER TABLE nothing ADD COLUMN x")}, `migration 1 of 1 of kind \"count\" failed`},
+		{"one that works", []object.Migration{object.MigrateState(func(c count) (count, error) { c.N *= 10; return c, nil })}, "total 21"},
+		{"an older program", nil, "newer version of the program"},
+	} {
+		app, _ := newCounter(t, dir, causeway.Shared, step.migrations...)
+		url := serveApp(t, app)
+		body := add(t, url, "", "", "")
+		wantIn(t, body, step.want)
+		if failed := strings.Contains(body, `"isError":true`); failed != (step.name != "one that works") {
+			t.Errorf("%s: %s", step.name, body)
+		}
+		_, body = speak(t, url, "", "", "resources/read", `"uri":"test://count"`)
+		if step.name != "one that works" {
+			wantIn(t, body, `"error"`)
+		}
+		if err := app.Shutdown(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

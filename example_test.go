@@ -9,6 +9,7 @@ import (
 	"github.com/causeway-mcp/causeway/oauth"
 	"github.com/causeway-mcp/causeway/oauth/login"
 	"github.com/causeway-mcp/causeway/oauth/login/github"
+	"github.com/causeway-mcp/causeway/object"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -160,4 +161,35 @@ func ExampleVisibleIf() {
 	_, err = session.CallTool(ctx, &mcp.CallToolParams{Name: "generateImage"})
 	fmt.Println(err) // nobody is signed in
 	// Output: calling "tools/call": unknown tool "generateImage"
+}
+
+// The program before kept euros. Each object runs what it has not had of the list, once,
+// before anything else touches it.
+func ExampleAgent_migrations() {
+	type purseV1 struct{ Euros int }
+	type Purse struct{ Cents int }
+	purses := &causeway.Agent[Purse]{Kind: "purse", Scope: causeway.PerUser, Migrations: []object.Migration{
+		object.MigrateState(func(old purseV1) (Purse, error) { return Purse{Cents: 100 * old.Euros}, nil }),
+		object.MigrateSQL(`CREATE TABLE coin (cents INTEGER NOT NULL)`),
+	}}
+
+	s := mcp.NewServer(&mcp.Implementation{Name: "Purse", Version: "2.0.0"}, nil)
+	app := &causeway.App{}
+	app.Mount("/mcp", purses.Handler(s))
+	defer app.Shutdown(context.Background())
+
+	ctx := context.Background()
+	alice, err := purses.Object(app, "alice")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = alice.Tx(ctx, func(ctx context.Context, tx object.Tx, p *Purse) error {
+		p.Cents += 50
+		_, err := tx.ExecContext(ctx, `INSERT INTO coin VALUES (50)`) // the table is there
+		return err
+	})
+	st, _ := alice.State(ctx)
+	fmt.Println(st.Cents, err)
+	// Output: 50 <nil>
 }

@@ -17,6 +17,7 @@ var shownWith = map[string]string{
 	"Alarm_Decode": "Object_Alarms", "Job_Decode": "Object_Enqueue",
 	"Tx_ExecContext": "Tx", "Tx_QueryContext": "Tx", "Tx_QueryRowContext": "Tx",
 	"TooLargeError_Error": "Object_Update",
+	"MigrateSQL":          "MigrateState", "MigrationError_Error": "MigrationError", "MigrationError_Unwrap": "MigrationError",
 }
 
 // Every exported function and method has a runnable example.

@@ -20,6 +20,7 @@ import (
 type process struct {
 	t         *testing.T
 	dir, addr string
+	env       []string
 	cmd       *exec.Cmd
 }
 
@@ -33,7 +34,7 @@ func start(t *testing.T) *process {
 func (p *process) start() {
 	p.t.Helper()
 	p.cmd = exec.Command(os.Args[0], "-addr", p.addr, "-data", p.dir)
-	p.cmd.Env = append(os.Environ(), runServer+"=1")
+	p.cmd.Env = append(append(os.Environ(), runServer+"=1"), p.env...)
 	p.cmd.Stderr = p.t.Output()
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {

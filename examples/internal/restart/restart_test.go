@@ -231,6 +231,68 @@ func waitForRuns(p *process, n int) {
 	p.t.Fatalf("run %d never began", n)
 }
 
+// The process is killed in three migrations of an object, and at any moment: each of them happens once, wholly, in order.
+func TestKillsBetweenMigrationsLeaveEachDoneOnce(t *testing.T) {
+	const count = 30
+	p := start(t)
+	if got := open(p).tool("album", `{"Begin":true}`); got != "begun" {
+		t.Fatal(got)
+	}
+	with := func(env ...any) {
+		p.kill()
+		p.env = []string{fmt.Sprint(env...)}
+		p.start()
+	}
+	ask := func() (answered chan bool) {
+		answered = make(chan bool)
+		go func() {
+			defer close(answered)
+			if resp, err := p.do("POST", modernCall("album"), modernHeaders("album")); err == nil {
+				resp.Body.Close()
+			}
+		}()
+		return answered
+	}
+	had := func() (n int) { // a program that knows none says how many there were
+		with(countMigrations, "=0")
+		m := open(p).call("tools/call", `"name":"album","arguments":{}`)
+		if i := strings.Index(m.text(), "has had "); m.Result.IsError && i >= 0 {
+			if _, err := fmt.Sscanf(m.text()[i:], "has had %d migrations", &n); err != nil {
+				t.Fatal(err, m.text())
+			}
+		}
+		return n
+	}
+	for _, number := range []int{2, 3, 20} {
+		p.kill()
+		p.env = []string{fmt.Sprint(countMigrations, "=", count), fmt.Sprint(killMigration, "=", number)}
+		p.start()
+		<-ask() // it kills itself
+		if n := had(); n != number-1 {
+			t.Errorf("killed in migration %d, it has had %d", number, n)
+		}
+	}
+	for round := range 5 {
+		with(countMigrations, "=", count)
+		answered := ask()
+		time.Sleep(time.Duration(round) * 3 * time.Millisecond)
+		p.kill()
+		<-answered
+	}
+	with(countMigrations, "=", count)
+	var numbers []string
+	for n := 1; n <= count; n++ {
+		numbers = append(numbers, fmt.Sprint(n))
+	}
+	want := fmt.Sprintf("[0 %[1]s] [%[1]s] %[2]d", strings.Join(numbers, " "), count)
+	if got := open(p).tool("album", `{}`); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if n := had(); n != count {
+		t.Errorf("it has had %d", n)
+	}
+}
+
 // Every change is told of exactly once, those too that were made in the moment of the
 // kill, whose makers never got an answer.
 func TestEveryChangeIsToldOnceAcrossKills(t *testing.T) {

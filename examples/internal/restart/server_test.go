@@ -2,8 +2,11 @@ package restart
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -32,6 +35,34 @@ var totals = &causeway.Agent[total]{Kind: "total"}
 type book struct{ Orders, Runs, Effects int }
 
 type none struct{}
+
+// pages are the numbers of the migrations that an album has had, of as many as the
+// environment says.
+type pages struct{ Pages []int }
+
+const (
+	countMigrations = "CAUSEWAY_RESTART_MIGRATIONS"
+	killMigration   = "CAUSEWAY_RESTART_KILL" // the number of the one that ends the process when all but its entry is done
+)
+
+func newAlbum() *causeway.Agent[pages] {
+	count, _ := strconv.Atoi(os.Getenv(countMigrations))
+	album := &causeway.Agent[pages]{Kind: "album", Scope: causeway.Shared}
+	for n := 1; n <= count; n++ {
+		album.Migrations = append(album.Migrations, func(ctx context.Context, tx object.Tx, state *json.RawMessage) error {
+			if _, err := tx.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS page(n INTEGER); INSERT INTO page VALUES (?)", n); err != nil {
+				return err
+			}
+			err := object.MigrateState(func(p pages) (pages, error) { p.Pages = append(p.Pages, n); return p, nil })(ctx, tx, state)
+			if self, _ := os.FindProcess(os.Getpid()); os.Getenv(killMigration) == strconv.Itoa(n) {
+				_ = self.Kill()
+				select {}
+			}
+			return err
+		})
+	}
+	return album
+}
 
 func serve() {
 	app := &causeway.App{Drain: 300 * time.Millisecond}
@@ -97,6 +128,28 @@ func serve() {
 		b, err := ledgerOf().State(ctx)
 		return causeway.TextResource(fmt.Sprintf("%+v", b)), err
 	})
+	album := newAlbum()
+	causeway.AddTool(s, &mcp.Tool{Name: "album"}, func(ctx context.Context, _ *mcp.CallToolRequest, in struct {
+		Begin bool `json:",omitempty"`
+	}) (*mcp.CallToolResult, any, error) {
+		me, err := album.Object(app, "shared")
+		if err != nil {
+			return nil, nil, err
+		}
+		if in.Begin {
+			return causeway.Text("begun"), nil, me.SetState(ctx, pages{Pages: []int{0}}) // one that equals the initial state is not written
+		}
+		var rows string
+		var version int
+		st, err := me.State(ctx)
+		if err == nil {
+			err = me.Tx(ctx, func(ctx context.Context, tx object.Tx, _ *pages) error {
+				return errors.Join(tx.QueryRowContext(ctx, "SELECT group_concat(n, ' ') FROM (SELECT n FROM page ORDER BY rowid)").Scan(&rows), tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version))
+			})
+		}
+		return causeway.Text(fmt.Sprintf("%v [%s] %d", st.Pages, rows, version)), nil, err
+	})
+	app.Mount("/album", album.Handler(s))
 	app.Mount("/mcp", totals.Handler(s))
 	app.Mount("/book", ledger.Handler(s))
 	app.Main()
