@@ -42,6 +42,7 @@ func TestAnEntryOfANewerVersionIsRefused(t *testing.T) {
 func FuzzEntriesNeverPanic(f *testing.F) {
 	f.Add([]byte{entryFormat, fieldState, 2, '{', '}', fieldTaskGone, 1, 'x'})
 	f.Add([]byte{entryFormat, fieldTask, 10, '{', '"', 'i', 'd', '"', ':', '"', 'a', '"', '}'})
+	f.Add([]byte{entryFormat, fieldMigrated, 2, 0x80, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m memory
 		if _, err := m.apply(b); err != nil {

@@ -205,7 +205,7 @@ func (h *Host) live(ctx context.Context, id store.ObjectID) (*live, error) {
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
-		case ctx.Err() == nil && (errors.Is(l.loadErr, context.Canceled) || errors.Is(l.loadErr, context.DeadlineExceeded)):
+		case ctx.Err() == nil && !isMigration(l.loadErr) && (errors.Is(l.loadErr, context.Canceled) || errors.Is(l.loadErr, context.DeadlineExceeded)):
 			// It was someone else's patience that ended.
 		default:
 			return nil, fmt.Errorf("wake %s: %w", id, l.loadErr)

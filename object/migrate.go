@@ -69,6 +69,11 @@ func (e *MigrationError) Error() string {
 
 func (e *MigrationError) Unwrap() error { return e.Err }
 
+func isMigration(err error) bool {
+	var failed *MigrationError
+	return errors.As(err, &failed)
+}
+
 // behind tells whether there are migrations to run. Needs the turn, or nobody else may have it yet.
 func (l *live) behind() bool { return l.def != nil && l.memory.migrated < len(l.def.migrations) }
 

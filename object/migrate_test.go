@@ -174,6 +174,7 @@ func TestAFailingMigrationLeavesTheObjectAsItWasAndEveryCallSaysWhich(t *testing
 			_, err := tx.ExecContext(ctx, "DROP TABLE notes")
 			return errors.Join(err, errNoRoom)
 		},
+		"an end of its own": func(context.Context, object.Tx, *json.RawMessage) error { return context.DeadlineExceeded },
 		"a panic": func(ctx context.Context, tx object.Tx, state *json.RawMessage) error {
 			_, _ = tx.ExecContext(ctx, "DROP TABLE notes")
 			panic("the label has no room")
@@ -360,6 +361,30 @@ func TestAnOldExportIsMigratedAsItIsImported(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestANilMigrationIsRefused(t *testing.T) {
+	h := open(t, store.NewMemory(), object.Options{})
+	_, err := object.Register(h, object.Spec[notesV3]{Name: "notes", Migrations: []object.Migration{notesMigrations[0], nil}})
+	if !errors.Is(err, object.ErrInvalid) || !strings.Contains(err.Error(), "migration 2 is nil") {
+		t.Error(err)
+	}
+}
+
+// What is stored of an object says how many there were, and it may be damaged.
+func TestADamagedCountOfMigrationsIsRefused(t *testing.T) {
+	ctx := t.Context()
+	for _, count := range [][]byte{{}, {0}, {0x80}, {1, 1}, bytes.Repeat([]byte{0xff}, 10)} {
+		engine := store.NewMemory()
+		body := append([]byte{1, 11, byte(len(count))}, count...)
+		_, err := engine.Append(ctx, store.Write{Object: store.ObjectID{Kind: "notes", ID: "a"}, Entry: store.Entry{Kind: store.EntryUpdate, Body: body}}).Wait(ctx)
+		must(t, err)
+		runVersion(newVersions(t, engine), object.Spec[notesV3]{Migrations: notesMigrations}, func(k *object.Kind[notesV3]) {
+			if _, err := k.Get("a").State(ctx); !errors.Is(err, object.ErrDamaged) {
+				t.Errorf("%x: %v", count, err)
+			}
+		})
+	}
 }
 
 func TestAMigrationHasNothingButItsObject(t *testing.T) {

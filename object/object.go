@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/causeway-mcp/causeway/internal/effect"
@@ -55,6 +56,9 @@ var kindName = regexp.MustCompile(`^[a-z0-9._-]{1,64}$`)
 func Register[S any](h *Host, spec Spec[S]) (*Kind[S], error) {
 	if !kindName.MatchString(spec.Name) {
 		return nil, fmt.Errorf("%w: kind %q: 1 to 64 of a-z, 0-9, '.', '_', '-'", ErrInvalid, spec.Name)
+	}
+	if i := slices.IndexFunc(spec.Migrations, func(m Migration) bool { return m == nil }); i >= 0 {
+		return nil, fmt.Errorf("%w: kind %q: migration %d is nil", ErrInvalid, spec.Name, i+1)
 	}
 	codec, err := newCodec(spec.Initial)
 	if err != nil {
