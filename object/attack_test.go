@@ -320,3 +320,38 @@ func TestAFullObjectTravels(t *testing.T) {
 		t.Errorf("%d jobs", len(jobs))
 	}
 }
+
+// touchy cannot read what an earlier version of it has written.
+type touchy struct{ N int }
+
+func (s *touchy) UnmarshalJSON(b []byte) error {
+	if string(b) == `{"N":2}` {
+		var none map[string]int
+		none["boom"]++
+	}
+	type plain touchy
+	return json.Unmarshal(b, (*plain)(s))
+}
+
+// An alarm wakes its object where nobody else would catch a panic: it must neither end the process nor be taken
+// for an object that was read.
+func TestAStateThatPanicsWhileItIsReadIsAnError(t *testing.T) {
+	engine, dir := store.NewMemory(), t.TempDir()
+	h := open(t, engine, object.Options{Dir: dir})
+	type old struct{ N int }
+	k := register(t, h, object.Spec[old]{OnAlarm: func(context.Context, *object.Object[old], object.Alarm) error { return nil }})
+	must(t, k.Get("x").SetState(t.Context(), old{2}))
+	must(t, second(k.Get("x").Schedule(t.Context(), object.In(0), "ring", nil, nil)))
+	shut(t, h)
+	h = open(t, engine, object.Options{Dir: dir})
+	again := register(t, h, object.Spec[touchy]{OnAlarm: func(context.Context, *object.Object[touchy], object.Alarm) error { return nil }})
+	must(t, h.Start(t.Context()))
+	for range 3 {
+		if _, err := again.Get("x").State(t.Context()); err == nil || !strings.Contains(err.Error(), "panic") {
+			t.Errorf("read: %v", err)
+		}
+	}
+	if n, _ := h.Live(); n != 0 {
+		t.Errorf("%d objects are alive", n)
+	}
+}

@@ -80,7 +80,7 @@ func (l *live) touch() { l.used.Store(time.Now().UnixNano()) }
 // wake reads the object from its journal. It runs once, before anybody has the turn.
 func (l *live) wake(ctx context.Context) {
 	defer close(l.ready)
-	if err := l.load(ctx); err != nil {
+	if err := safely(func() error { return l.load(ctx) }); err != nil { // a state may decode itself
 		l.loadErr = err
 		l.retire()
 	}
