@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,7 +37,7 @@ const (
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 	defaultDrain      = 10 * time.Second
-	closeTime         = 5 * time.Second // for what the App keeps things in, after the drain
+	closeTime         = 5 * time.Second // after the drain, for closing what the App keeps things in
 	http2WriteTimeout = 10 * time.Second
 	http2PingTimeout  = 30 * time.Second // without a frame from the client
 )
@@ -418,8 +419,9 @@ func (a *App) Shutdown(ctx context.Context) error {
 	}
 	wg.Wait()
 	// A drain that took all its time is no reason to leave the databases as a crash would.
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	closing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(closeTime, cancel) })()
 	return errors.Join(append(errs, a.storage.close(closing))...)
 }
 
@@ -560,6 +562,9 @@ func (a *App) listen(ctx context.Context) (net.Listener, error) {
 	ln, err := lc.Listen(ctx, "tcp", a.Addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("cannot listen on %s: another program does already; stop it, or take another port with -addr (port 0 is any free one): %w", a.Addr, err)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("cannot listen on %s: %w: ports below 1024 are for privileged programs; take another with -addr, or allow it (on Linux: setcap cap_net_bind_service=+ep PROGRAM, or AmbientCapabilities=CAP_NET_BIND_SERVICE in a unit of systemd)", a.Addr, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", a.Addr, err)
