@@ -157,13 +157,24 @@ func namesOf(leaf *x509.Certificate) string {
 	return strings.Join(names, ", ")
 }
 
-// url is the base URL of an address of this machine: under the address itself, or under
-// the name localhost if the certificate is only for that.
+// url is the base URL of an address that is listened on, under a host that the certificate
+// is for: on loopback localhost if it is not for the address, and for all addresses of the
+// machine the first name of the certificate, which is all that is known of it.
 func (c *certificate) url(addr net.Addr) *url.URL {
-	u := &url.URL{Scheme: "https", Host: addr.String()}
 	leaf := c.served.Load().Leaf
-	if isLoopback(addr) && leaf.VerifyHostname(u.Hostname()) != nil && leaf.VerifyHostname("localhost") == nil {
-		u.Host = net.JoinHostPort("localhost", u.Port())
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return &url.URL{Scheme: "https", Host: addr.String()}
+	}
+	switch ip := net.ParseIP(host); {
+	case ip.IsLoopback() && leaf.VerifyHostname(host) != nil && leaf.VerifyHostname("localhost") == nil:
+		host = "localhost"
+	case ip.IsUnspecified() && len(leaf.DNSNames) > 0 && !strings.HasPrefix(leaf.DNSNames[0], "*"):
+		host = leaf.DNSNames[0]
+	}
+	u := &url.URL{Scheme: "https", Host: net.JoinHostPort(host, port)}
+	if port == "443" { // clients leave it out, and issuers are compared as text
+		u.Host = strings.TrimSuffix(u.Host, ":443")
 	}
 	return u
 }

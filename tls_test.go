@@ -441,6 +441,23 @@ func TestTheAddressIsOneThatTheCertificateIsFor(t *testing.T) {
 	res.Body.Close()
 }
 
+// On all addresses of a machine, the certificate's name is the one that people can use.
+func TestTheAddressOfAllAddressesIsTheCertificatesName(t *testing.T) {
+	for _, tc := range []struct{ names, host string }{{"mcp.example", "mcp.example"}, {"*.example", "[::]"}} {
+		ca := testca.New(t)
+		cert, key := ca.Issue(t, time.Hour, tc.names).Write(t, t.TempDir())
+		app := &causeway.App{Addr: "[::]:0", AllowAnonymous: true, TLSCert: cert, TLSKey: key, Store: "memory"}
+		app.Mount("/mcp", causeway.Server(greeter()))
+		base, stop := run(t, app)
+		if !strings.HasPrefix(base, "https://"+tc.host+":") {
+			t.Errorf("%s: the URL is %s", tc.names, base)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestACertificateThatClientsWillRefuseIsReported(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -754,5 +771,81 @@ func TestAClientOfHTTP2ThatDoesNotReadIsCut(t *testing.T) {
 	}
 	if err := s.stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The limits of the wire hold over HTTP/2, where many requests share a connection: who does not
+// send a body or does not read a stream loses that request, and the others go on.
+func TestSlowClientsOfHTTP2HoldUpNobodyElse(t *testing.T) {
+	said := make(chan error, 1)
+	server := greeter()
+	mcp.AddTool(server, &mcp.Tool{Name: "babble"}, func(ctx context.Context, r *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
+		text := strings.Repeat("x", 256<<10)
+		for i := range 200 {
+			err := r.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: "p", Progress: float64(i), Message: text})
+			if err != nil {
+				said <- err
+				return nil, nil, err
+			}
+		}
+		said <- nil
+		return causeway.Text("done"), nil, nil
+	})
+	app := &causeway.App{}
+	h := causeway.Server(server)
+	h.Options.ReadTimeout, h.Options.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
+	app.Mount("/mcp", h)
+	s := secure(t, app, nil)
+	post := func(body io.Reader, method string) *http.Request {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.base+"/mcp", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range map[string]string{"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": method} {
+			r.Header.Set(k, v)
+		}
+		return r
+	}
+	const meta = `"_meta":{"progressToken":"p","io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+	greet := func() {
+		t.Helper()
+		res, err := s.http.Do(post(strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"greet","arguments":{"name":"Ada"},`+meta+`}}`), "greet"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if body, err := io.ReadAll(res.Body); err != nil || !strings.Contains(string(body), "Hello, Ada!") || res.ProtoMajor != 2 {
+			t.Errorf("%s %s %v", res.Proto, body, err)
+		}
+	}
+	greet()
+
+	never, end := io.Pipe()
+	defer end.Close()
+	if res, err := s.http.Do(post(never, "greet")); err == nil {
+		res.Body.Close()
+		if res.StatusCode < 400 {
+			t.Errorf("a body that never comes: %s", res.Status)
+		}
+	}
+	greet()
+
+	res, err := s.http.Do(post(strings.NewReader(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"babble","arguments":{},`+meta+`}}`), "babble"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	greet() // while the stream stands still
+	select {
+	case <-said:
+	case <-time.After(30 * time.Second):
+		t.Error("the tool waits for a reader that does not read")
+	}
+	greet()
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(s.log.String(), "outlasted") {
+		t.Errorf("something was cut:\n%s", s.log)
 	}
 }
