@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -261,17 +262,10 @@ func TestLookingIntoDatabasesThatDoNotExistLeavesNoFiles(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, h *object.Host, o *object.Object[counter]){
 		"when they sleep":       func(t *testing.T, h *object.Host, _ *object.Object[counter]) { shut(t, h) },
 		"when they are deleted": func(t *testing.T, _ *object.Host, o *object.Object[counter]) { must(t, o.Delete(t.Context())) },
-		"when others need room": func(t *testing.T, h *object.Host, _ *object.Object[counter]) {
-			eventually(t, "room", func() bool { _, n := h.Live(); return n == 0 })
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			opts := object.Options{Dir: dir, IdleAfter: time.Hour}
-			if name == "when others need room" {
-				opts.MaxOpen = -1
-			}
-			h := open(t, store.NewMemory(), opts)
+			h := open(t, store.NewMemory(), object.Options{Dir: dir})
 			o := register(t, h, object.Spec[counter]{}).Get("x")
 			if n := query[int](t, o, "SELECT count(*) FROM sqlite_schema"); n != 0 {
 				t.Fatal(n)
@@ -353,5 +347,60 @@ func TestAStateThatPanicsWhileItIsReadIsAnError(t *testing.T) {
 	}
 	if n, _ := h.Live(); n != 0 {
 		t.Errorf("%d objects are alive", n)
+	}
+}
+
+// An author's goroutines go on with a Tx whose unit has ended. Each statement belongs to the unit wholly or is
+// refused; none begins a transaction that belongs to nobody, and ends up in the next unit.
+func TestStatementsOfGoroutinesThatOutliveTheirUnit(t *testing.T) {
+	h := open(t, store.NewMemory(), object.Options{})
+	o := register(t, h, object.Spec[counter]{}).Get("x")
+	exec(t, o, "CREATE TABLE t(round INTEGER, v INTEGER); CREATE TABLE mine(v INTEGER)")
+	for round := range 150 {
+		var kept atomic.Int32
+		var wg sync.WaitGroup
+		started := make(chan struct{}, 2)
+		fails := round%3 == 0
+		err := o.Tx(t.Context(), func(ctx context.Context, tx object.Tx, st *counter) error {
+			st.N++
+			for range 2 {
+				wg.Go(func() {
+					for {
+						if _, err := tx.ExecContext(ctx, "INSERT INTO t VALUES(?, 1)", round); err != nil {
+							if !errors.Is(err, object.ErrUnitOver) {
+								t.Errorf("refused with %v", err)
+							}
+							return
+						}
+						kept.Add(1)
+						select {
+						case started <- struct{}{}:
+						default:
+						}
+					}
+				})
+			}
+			<-started
+			if fails {
+				return errDisk
+			}
+			return nil
+		})
+		if fails != (err != nil) {
+			t.Fatal(err)
+		}
+		exec(t, o, "INSERT INTO mine VALUES(1)")
+		wg.Wait()
+		want := int(kept.Load())
+		if fails {
+			want = 0
+		}
+		if got := query[int](t, o, "SELECT count(*) FROM t WHERE round = ?", round); got != want {
+			t.Fatalf("round %d: %d rows, %d were accepted", round, got, want)
+		}
+	}
+	must(t, h.Check(t.Context(), store.ObjectID{Kind: "test", ID: "x"}))
+	if got := query[int](t, o, "SELECT count(*) FROM mine"); got != 150 {
+		t.Errorf("%d rows of 150 after a rebuild", got)
 	}
 }

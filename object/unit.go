@@ -19,6 +19,7 @@ type unit struct {
 
 	mu      sync.Mutex
 	over    bool
+	ending  bool     // no more statements: SQLite's transaction is being ended
 	body    fields   // what the entry will hold beside state and SQL
 	undo    []func() // what takes body's effects on memory back, newest last
 	records []store.RecordWrite
@@ -43,7 +44,7 @@ func (u *unit) context(ctx context.Context) context.Context {
 func (u *unit) alive() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.over {
+	if u.over || u.ending {
 		return ErrUnitOver
 	}
 	return nil
@@ -64,20 +65,35 @@ func (u *unit) change(fn func() error) error {
 
 // abort takes everything back.
 func (u *unit) abort() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.over {
+	if !u.takeBack() {
 		return
-	}
-	u.over = true
-	for _, undo := range slices.Backward(u.undo) {
-		undo()
 	}
 	if u.live.db.InTx() {
 		if err := u.live.db.Rollback(); err != nil {
 			u.live.host.log.Warn("object: roll a unit back", "kind", u.live.id.Kind, "err", err)
 		}
 	}
+}
+
+// takeBack ends the unit and takes its effects on memory back, unless it is over.
+func (u *unit) takeBack() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.over {
+		return false
+	}
+	u.over = true
+	for _, undo := range slices.Backward(u.undo) {
+		undo()
+	}
+	return true
+}
+
+// end lets no more statements into the unit. Those under way are waited for by whoever ends the transaction.
+func (u *unit) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ending = true
 }
 
 // commit journals the unit: the new state (nil when it has not changed), its SQL and its body. It returns nil
@@ -88,6 +104,7 @@ func (u *unit) commit(ctx context.Context, state *seen) (p store.Pending, err er
 		return nil, err
 	}
 	defer l.trim()
+	u.end()
 	body := append(l.body[:0], entryFormat)
 	var blobs []store.Blob
 	sqlDone := false

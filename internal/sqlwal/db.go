@@ -63,7 +63,8 @@ type Owner interface {
 	Lock(ctx context.Context) error
 	Unlock()
 	// Join tells whether ctx was handed out by the unit that has the turn now, so that its statements run
-	// inside the unit's transaction. The error says that the unit is over.
+	// inside the unit's transaction. The error says that the unit is over: it does from before the unit's Commit
+	// or Rollback on. It must not wait for either of them.
 	Join(ctx context.Context) (bool, error)
 	// Restore brings the file at path to what the journal says. It is called with the turn held, before
 	// SQLite opens a file that was not closed cleanly in this life.
@@ -459,6 +460,10 @@ type result struct {
 func (d *DB) inTx(ctx context.Context, text string, args []driver.NamedValue, query, readOnly bool) (result, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.inTxLocked(ctx, text, args, query, readOnly)
+}
+
+func (d *DB) inTxLocked(ctx context.Context, text string, args []driver.NamedValue, query, readOnly bool) (result, error) {
 	c := d.conn
 	if c == nil || !c.inTx || c.rolled {
 		return result{}, ErrRolledBack
@@ -489,10 +494,16 @@ func (d *DB) runStatement(ctx context.Context, c *conn, st *statement, args []dr
 
 // joined runs one statement inside the unit that ctx belongs to.
 func (d *DB) joined(ctx context.Context, text string, args []driver.NamedValue, query bool) (result, error) {
-	if err := d.Begin(ctx); err != nil {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	// A goroutine that the unit has left behind may come when the unit is over.
+	if _, err := d.owner.Join(ctx); err != nil {
 		return result{}, err
 	}
-	return d.inTx(ctx, text, args, query, false)
+	if err := d.begin(ctx); err != nil {
+		return result{}, err
+	}
+	return d.inTxLocked(ctx, text, args, query, false)
 }
 
 // alone runs one statement as a transaction of its own and returns when it is durable.
