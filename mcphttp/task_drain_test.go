@@ -135,12 +135,12 @@ func TestATaskThatEndsWithinTheDrainIsDone(t *testing.T) {
 func TestATaskThatWaitsForAnAnswerHoldsUpNoDrain(t *testing.T) {
 	h, k := deploy(t, lasting{newRecords(t)}, func(s *mcp.Server) { addTask(s, "ask", TaskOptions{}, askName) })
 	id := k.create("ask", "")
-	key := k.asking(id, 1)[0]
+	k.asking(id, 1)
 	if err := h.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
 	_, next := deploy(t, h.opts.Records, func(s *mcp.Server) { addTask(s, "ask", TaskOptions{}, askName) })
-	key = next.asking(id, 1)[0]
+	key := next.asking(id, 1)[0]
 	next.update(id, fmt.Sprintf(`{%q:{"action":"accept","content":{"name":"Ada"}}}`, key))
 	if got := next.until(id, "completed", "failed"); got.text() != "accept Ada" {
 		t.Errorf("%+v", got)

@@ -51,7 +51,7 @@ func MigrateState[Old, New any](change func(Old) (New, error)) Migration {
 	}
 }
 
-// ErrNewer: the object was migrated by a newer version of the program, whose data this one does not know. Nothing
+// ErrNewer means that the object was migrated by a newer version of the program, whose data this one does not know. Nothing
 // was touched: run the newer version.
 var ErrNewer = errors.New("object: it was migrated by a newer version of the program")
 
