@@ -39,7 +39,6 @@ const (
 	defaultDrain      = 10 * time.Second
 	closeTime         = 5 * time.Second // after the drain, for closing what the App keeps things in
 	http2WriteTimeout = 10 * time.Second
-	http2PingTimeout  = 30 * time.Second // without a frame from the client
 )
 
 // An App is a program that serves MCP servers. Its zero value is ready to mount
@@ -614,7 +613,7 @@ func (a *App) serve(ctx context.Context, ln net.Listener) error {
 	accept := srv.Serve
 	if a.certificate != nil {
 		// A client that does not read holds up all streams of its connection.
-		srv.HTTP2 = &http.HTTP2Config{WriteByteTimeout: http2WriteTimeout, SendPingTimeout: http2PingTimeout}
+		srv.HTTP2 = &http.HTTP2Config{WriteByteTimeout: http2WriteTimeout}
 		srv.TLSConfig = a.certificate.config()
 		accept = func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
 		watching, stop := context.WithCancel(ctx)
