@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -289,29 +288,6 @@ func TestAKeyOfOnceKeepsItsType(t *testing.T) {
 	})
 	if !errors.Is(err, object.ErrInvalid) || state(t, o).N != 0 {
 		t.Errorf("%v, state %v", err, state(t, o))
-	}
-}
-
-// An object as full as it may be can still be given away and taken in.
-func TestAFullObjectTravels(t *testing.T) {
-	k := register(t, open(t, store.NewMemory(), object.Options{Logger: slog.New(slog.DiscardHandler)}), object.Spec[counter]{})
-	full, again := k.Get("full"), k.Get("again")
-	payload := json.RawMessage(`"` + strings.Repeat("x", 64<<10-2) + `"`)
-	must(t, full.Tx(t.Context(), func(ctx context.Context, _ object.Tx, _ *counter) error {
-		for range 1100 { // 70 MiB
-			if _, err := full.Enqueue(ctx, "job", payload, nil); err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
-	var b bytes.Buffer
-	must(t, full.Export(t.Context(), &b))
-	must(t, again.Import(t.Context(), &b))
-	jobs, err := again.Jobs(t.Context())
-	must(t, err)
-	if len(jobs) != 1100 {
-		t.Errorf("%d jobs", len(jobs))
 	}
 }
 

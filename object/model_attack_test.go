@@ -42,7 +42,7 @@ func modelRounds(t *testing.T) (from, n uint64, lives, steps int) {
 	}
 	from, n = read("CAUSEWAY_MODEL_FROM", 0), read("CAUSEWAY_MODEL_ROUNDS", 0)
 	if n == 0 {
-		return from, 4, 2, 12
+		return from, 4, 1, 14
 	}
 	return from, n, 5, 40
 }
