@@ -52,7 +52,9 @@ var (
 //
 // If the client cannot be asked the error says what it lacks; returned by the
 // handler, a 2026-07-28 client gets it as -32021 (missing required client
-// capability). An accepted form is checked against the requested schema.
+// capability). An accepted form is checked against the requested schema. A form
+// without one asks for a yes or no: it is sent with a schema of no properties, since
+// the specification requires one and clients refuse the question otherwise.
 func Elicit(ctx context.Context, p *mcp.ElicitParams) (*mcp.ElicitResult, error) {
 	c, err := askable(ctx)
 	if err != nil {
@@ -76,6 +78,11 @@ func Elicit(ctx context.Context, p *mcp.ElicitParams) (*mcp.ElicitResult, error)
 		return e.Form != nil || e.URL == nil
 	}); err != nil {
 		return nil, err
+	}
+	if p.RequestedSchema == nil && (p.Mode == "form" || p.Mode == "" && p.URL == "" && p.ElicitationID == "") {
+		form := *p
+		form.RequestedSchema = json.RawMessage(`{"type":"object","properties":{}}`)
+		p = &form
 	}
 	return c.asker().Elicit(ctx, p)
 }

@@ -135,6 +135,52 @@ func TestTheSameToolAsksOnTheStreamInTheOldEras(t *testing.T) {
 	}
 }
 
+// The specification requires a requestedSchema of every form, and clients that check
+// it (the TypeScript SDKs do) refuse the question otherwise.
+func TestAYesOrNoQuestionHasASchemaOfNothing(t *testing.T) {
+	s := newServer(nil)
+	ask := &mcp.ElicitParams{Message: "Sure?"}
+	mcp.AddTool(s, &mcp.Tool{Name: "sure"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
+		r, err := Elicit(ctx, ask)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: r.Action}}}, nil, nil
+	})
+	_, url := serve(t, s, nil)
+	const want = `"requestedSchema":{"properties":{},"type":"object"}`
+	modern := &wire{t: t, url: url}
+	a := modern.modern("1", "tools/call", "sure", `"name":"sure"`)
+	r := roundOf(t, a)
+	if got, _ := json.Marshal(r.Asks[r.only()].Params); !strings.Contains(string(got), want) {
+		t.Errorf("2026-07-28 was asked %s", got)
+	}
+	if a := modern.modern("2", "tools/call", "sure", again2("sure", "", r, map[string]string{r.only(): `{"action":"accept"}`})); !strings.Contains(a.body, `"text":"accept"`) {
+		t.Errorf("%s", a.body)
+	}
+	old := (&wire{t: t, url: url}).initialize(version20251125)
+	st := old.stream("POST", request("1", "tools/call", `"name":"sure"`))
+	var q struct {
+		ID     string         `json:"id"`
+		Params map[string]any `json:"params"`
+	}
+	if ev := st.next(); json.Unmarshal([]byte(ev.data), &q) != nil || q.ID == "" {
+		t.Fatalf("%s", ev.data)
+	}
+	if got, _ := json.Marshal(q.Params); !strings.Contains(string(got), want) {
+		t.Errorf("2025-11-25 was asked %s", got)
+	}
+	if a := old.do("POST", fmt.Sprintf(`{"jsonrpc":"2.0","id":%q,"result":{"action":"accept","content":{}}}`, q.ID)); a.status != 202 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if ev := st.next(); !strings.Contains(ev.data, `"text":"accept"`) {
+		t.Errorf("%s", ev.data)
+	}
+	if ask.RequestedSchema != nil || ask.Mode != "" {
+		t.Errorf("the handler's own params became %+v", ask)
+	}
+}
+
 func TestAStateIsWorthNothingElsewhere(t *testing.T) {
 	s := newAskingServer()
 	h := NewHandler(func(*http.Request) *mcp.Server { return s }, nil)
