@@ -849,3 +849,27 @@ func TestSlowClientsOfHTTP2HoldUpNobodyElse(t *testing.T) {
 		t.Errorf("something was cut:\n%s", s.log)
 	}
 }
+
+// Over HTTP/2 a deadline that has passed ends a stream even while nothing is being written.
+func TestAQuietStreamOverHTTP2StaysOpen(t *testing.T) {
+	app := &causeway.App{}
+	h := causeway.Server(greeter())
+	h.Options.WriteTimeout = 100 * time.Millisecond
+	app.Mount("/mcp", h)
+	s := secure(t, app, nil)
+	res, err := s.http.Get(s.base + "/mcp") // HTTP+SSE of 2024-11-05
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if _, err := res.Body.Read(make([]byte, 1<<10)); err != nil || res.ProtoMajor != 2 {
+		t.Fatalf("%s %v", res.Proto, err)
+	}
+	ended := make(chan error, 1)
+	go func() { _, err := res.Body.Read(make([]byte, 1)); ended <- err }()
+	select {
+	case err := <-ended:
+		t.Errorf("the stream ended: %v", err)
+	case <-time.After(time.Second):
+	}
+}

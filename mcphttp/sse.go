@@ -99,6 +99,8 @@ func (e *eventWriter) flush() error {
 		e.err = err
 		return err
 	}
+	// Over HTTP/2 a deadline that passes ends the stream, whether or not it is written to.
+	_ = e.rc.SetWriteDeadline(time.Time{})
 	if cap(e.buf) > 64<<10 {
 		e.buf = nil // do not keep a large buffer for a stream's life
 	}
