@@ -76,7 +76,7 @@ func CheckURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return errors.New("the URL makes no sense") // the error would quote all of it
+		return errors.New("no URL of a server: want all of it, such as https://mcp.example.com/mcp") // the error would quote all of it
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return errors.New("want a URL that begins with https:// or http://")
 	case u.User != nil:

@@ -128,6 +128,9 @@ func isTerminal(w io.Writer) bool {
 func (u *use) with(ctx context.Context, url string, do func(context.Context, *caller.Session) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, u.timeout, fmt.Errorf("it took longer than %v (-timeout)", u.timeout))
 	defer cancel()
+	if lower := strings.ToLower(url); !strings.HasPrefix(lower, "https://") && !strings.HasPrefix(lower, "http://") {
+		return u.wrong("the server must be a URL that begins with https:// or http://, such as http://127.0.0.1:8787/mcp")
+	}
 	signIn, err := u.remote.client()
 	if err != nil {
 		return u.wrong("%v", err)
@@ -164,6 +167,14 @@ func (u *use) with(ctx context.Context, url string, do func(context.Context, *ca
 	return nil
 }
 
+// server is the URL to repeat in advice, unless it may hold a secret.
+func (u *use) server() string {
+	if strings.ContainsAny(u.options.URL, "?@#'") {
+		return "URL"
+	}
+	return u.options.URL
+}
+
 // explain says what went wrong and gives it an exit status.
 func (u *use) explain(ctx context.Context, err error, status exitStatus) error {
 	var said exitStatus
@@ -171,7 +182,7 @@ func (u *use) explain(ctx context.Context, err error, status exitStatus) error {
 	case errors.As(err, &said), errors.Is(err, errUsage):
 		return err
 	case errors.Is(err, client.ErrSignInNeeded):
-		fmt.Fprintf(u.Output(), "%s: the server wants a sign-in: run causeway login URL first, or give -sign-in\n", u.Name())
+		fmt.Fprintf(u.Output(), "%s: the server wants a sign-in: run causeway login %s first, or give -sign-in\n", u.Name(), u.server())
 		return exitSignIn
 	case ctx.Err() != nil:
 		fmt.Fprintf(u.Output(), "%s: %v\n", u.Name(), context.Cause(ctx))
@@ -180,7 +191,7 @@ func (u *use) explain(ctx context.Context, err error, status exitStatus) error {
 		fmt.Fprintf(u.Output(), "%s: %v\n", u.Name(), refused)
 		return exitRefused
 	}
-	fmt.Fprintf(u.Output(), "%s: %v (causeway doctor URL says more)\n", u.Name(), err)
+	fmt.Fprintf(u.Output(), "%s: %v (causeway doctor %s says more)\n", u.Name(), err, u.server())
 	return status
 }
 

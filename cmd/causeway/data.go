@@ -121,6 +121,9 @@ func chooseData(dir string) (string, error) {
 	}
 	if dir == "" {
 		found, err := filepath.Glob(filepath.Join(".causeway", "*", storeDir, formatFile))
+		if err == nil && len(found) == 0 {
+			return "", errors.New("there is no data directory in .causeway here: run it where the program was started, or say -data DIR")
+		}
 		if err != nil || len(found) != 1 {
 			return "", fmt.Errorf("there are %d data directories in .causeway: say which one with -data DIR", len(found))
 		}
