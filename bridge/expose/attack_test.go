@@ -172,6 +172,7 @@ func TestRecipes(t *testing.T) {
 		{"no command", Options{}, "no command", "", "", 0},
 		{"an environment without a value", Options{Command: []string{"prog"}, Env: []string{"A"}}, "NAME=VALUE", "", "", 0},
 		{"a template that does not parse", Options{Command: []string{"prog", "{{.Dir"}}, "argument 1", "", "", 0},
+		{"a template of what there is not", Options{Command: []string{"prog"}, Env: []string{"A={{.Dirr}}"}}, ".Dir, .Session", "", "", 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, err := parseRecipe(&tc.o)
@@ -561,7 +562,7 @@ func TestCloseDoesNotWaitForEver(t *testing.T) {
 func TestWithoutADirectoryThereIsOneUntilClose(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	s, err := New(Options{Command: []string{"x"}})
+	s, err := New(Options{Command: []string{os.Args[0]}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,10 +5,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -86,6 +89,18 @@ func parseRecipe(o *Options) (*recipe, error) {
 	return r, nil
 }
 
+// findProgram is where the program lies, seen from here: children start in directories of their own.
+func findProgram(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("expose: the program %q cannot be started: %w; give its path, or set PATH", name, err)
+	}
+	return path, nil
+}
+
 func parseTemplate(name, text string) (piece, error) {
 	if !strings.Contains(text, "{{") {
 		return piece{name: name, text: text}, nil
@@ -93,6 +108,10 @@ func parseTemplate(name, text string) (piece, error) {
 	t, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{"env": lookupEnv}).Parse(text)
 	if err != nil {
 		return piece{}, fmt.Errorf("expose: %w", err)
+	}
+	// What no Data has is missing now as well as later. What Props holds shows only with a person.
+	if err := t.Execute(io.Discard, Data{}); err != nil && strings.Contains(err.Error(), reflect.TypeFor[Data]().String()) {
+		return piece{}, fmt.Errorf("expose: %w; there are .User, .Dir, .Session and .Props", err)
 	}
 	return piece{name, text, t}, nil
 }

@@ -164,6 +164,9 @@ func New(o Options) (*Server, error) {
 			return nil, fmt.Errorf("%w (a shared child belongs to no person)", err)
 		}
 	}
+	if r.argv[0].text, err = findProgram(o.Command[0]); err != nil {
+		return nil, err
+	}
 	temporary := o.Dir == ""
 	if temporary {
 		// In a place that others can write to, so it must be new.

@@ -50,7 +50,9 @@ func TestExposeRefusesWhatMakesNoSense(t *testing.T) {
 		{"an environment without a value", "expose -env A -- x", "NAME=VALUE"},
 		{"a template that does not parse", "expose -- x {{.Dir", "argument 1"},
 		{"what a person has, for a shared program", "expose -scope shared -env A={{.Props.access_token}} -- x", "access_token"},
-		{"a public address without sign-in", "expose -addr 0.0.0.0:0 -- x", "without sign-in"},
+		{"a public address without sign-in", "expose -addr 0.0.0.0:0 -- go", "without sign-in"},
+		{"a program that there is not", "expose -- no-such-program-1", "\"no-such-program-1\""},
+		{"a template of what there is not", "expose -env A={{.Dirr}} -- go", "Dirr"},
 		{"an unknown flag", "expose -scop user -- x", "-scop"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
