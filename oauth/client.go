@@ -96,6 +96,7 @@ type client struct {
 	secretHash [sha256.Size]byte
 	source     clientSource
 	record     store.Record // of a registered one
+	kept       bool         // of a document: it is in the store
 }
 
 // clientSource is where a client is known from, which says what its name is worth.
@@ -197,8 +198,12 @@ func (s *Server) checkSecret(c *client, secret string) bool {
 	return err == nil && t.id == c.ID && len(c.SecretMAC) > 0 && t.is(c.SecretMAC)
 }
 
-// touch keeps a registered client that is used.
+// touch keeps a client that is used, though nobody has registered it by hand.
 func (s *Server) touch(ctx context.Context, c *client) {
+	if c.source == fromDocument && !c.kept {
+		s.documents.keep(ctx, c.ID)
+		return
+	}
 	if c.source != fromRegistration || time.Until(c.record.Expires) > clientTTL/2 {
 		return
 	}

@@ -39,6 +39,8 @@ const (
 	// maxFetches bounds fetches that are under way.
 	maxFetches = 8
 	maxFailed  = 1024
+	// maxRecent is how many documents are in memory of clients that nobody has signed in with.
+	maxRecent = 256
 )
 
 // documents are clients whose client_id is the address of their metadata
@@ -53,6 +55,9 @@ type documents struct {
 
 	mu     sync.Mutex
 	failed map[string]time.Time
+	// recent are documents that were fetched for nobody yet. Anybody can name an address, so
+	// they are written down only when a person has signed in (keep).
+	recent map[string]*document
 }
 
 // document is the last good copy.
@@ -60,13 +65,15 @@ type document struct {
 	Text    jsontext.Value
 	Fetched time.Time
 	Fresh   time.Time // until when
+
+	inStore bool
 }
 
 func newDocuments(records store.Records, log *slog.Logger) *documents {
 	outside := outward.NewClient(documentTimeout)
 	return &documents{
 		records: records, log: log, http: outside, keys: newKeySets(outside),
-		slots: make(chan struct{}, maxFetches), failed: map[string]time.Time{},
+		slots: make(chan struct{}, maxFetches), failed: map[string]time.Time{}, recent: map[string]*document{},
 	}
 }
 
@@ -102,17 +109,25 @@ func (d *documents) client(ctx context.Context, id string) (*client, error) {
 		return nil, err
 	}
 	if kept != nil && time.Now().Before(kept.Fresh) {
-		return parseDocument(id, kept.Text)
+		return kept.client(id)
 	}
-	c, err := d.fetch(ctx, id, kept == nil)
+	c, err := d.fetch(ctx, id, kept)
 	if err == nil {
 		return c, nil
 	}
 	d.log.WarnContext(ctx, "oauth: client document not fetched", "client", id, "err", err, "last_good", kept != nil)
 	if kept != nil && originFailed(err) {
-		return parseDocument(id, kept.Text)
+		return kept.client(id)
 	}
 	return nil, errNoClient
+}
+
+func (d *document) client(id string) (*client, error) {
+	c, err := parseDocument(id, d.Text)
+	if err == nil {
+		c.kept = d.inStore
+	}
+	return c, err
 }
 
 // originFailed tells an origin that does not answer from one that says that the client
@@ -128,12 +143,14 @@ func originFailed(err error) bool {
 func (d *documents) kept(ctx context.Context, id string) (*document, error) {
 	r, err := d.records.Get(ctx, documentKey(id))
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.recent[id], nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: reading a client document: %w", ErrUnavailable, err)
 	}
-	doc := new(document)
+	doc := &document{inStore: true}
 	if err := json.Unmarshal(r.Value, doc); err != nil {
 		return nil, fmt.Errorf("oauth: decoding a client document: %w", err)
 	}
@@ -147,13 +164,13 @@ var errBusy = errors.New("too many documents are being fetched")
 
 var errRecentlyFailed = errors.New("its origin failed a moment ago")
 
-func (d *documents) fetch(ctx context.Context, id string, wait bool) (*client, error) {
+func (d *documents) fetch(ctx context.Context, id string, kept *document) (*client, error) {
 	if d.failedRecently(id) {
 		return nil, errRecentlyFailed
 	}
 	// Whoever names slow origins takes every slot: a client that is known does not wait for
 	// that, as its last good copy will do.
-	if !wait && len(d.slots) == cap(d.slots) {
+	if kept != nil && len(d.slots) == cap(d.slots) {
 		return nil, errBusy
 	}
 	// Many may wait for one fetch, so it does not end with the first of them.
@@ -164,7 +181,7 @@ func (d *documents) fetch(ctx context.Context, id string, wait bool) (*client, e
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		c, err := d.fetchNow(context.WithoutCancel(ctx), id)
+		c, err := d.fetchNow(context.WithoutCancel(ctx), id, kept != nil && kept.inStore)
 		if err != nil {
 			d.noteFailure(id)
 		}
@@ -176,7 +193,7 @@ func (d *documents) fetch(ctx context.Context, id string, wait bool) (*client, e
 	return c.(*client), nil
 }
 
-func (d *documents) fetchNow(ctx context.Context, id string) (*client, error) {
+func (d *documents) fetchNow(ctx context.Context, id string, inStore bool) (*client, error) {
 	ctx, cancel := context.WithTimeout(ctx, documentTimeout)
 	defer cancel()
 	text, header, err := outward.Get(ctx, d.http, id, maxDocument)
@@ -188,14 +205,45 @@ func (d *documents) fetchNow(ctx context.Context, id string) (*client, error) {
 		return nil, err
 	}
 	now := time.Now()
-	value, err := json.Marshal(document{Text: text, Fetched: now, Fresh: now.Add(freshness(header))})
+	doc := &document{Text: text, Fetched: now, Fresh: now.Add(freshness(header))}
+	if inStore {
+		c.kept = d.write(ctx, id, doc)
+		return c, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for other := range d.recent {
+		if len(d.recent) < maxRecent {
+			break
+		}
+		delete(d.recent, other)
+	}
+	d.recent[id] = doc
+	return c, nil
+}
+
+// keep writes the document of a client down that a person has signed in with.
+func (d *documents) keep(ctx context.Context, id string) {
+	d.mu.Lock()
+	doc := d.recent[id]
+	d.mu.Unlock()
+	if doc == nil || !d.write(ctx, id, doc) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.recent, id)
+}
+
+func (d *documents) write(ctx context.Context, id string, doc *document) bool {
+	value, err := json.Marshal(doc)
 	if err == nil {
 		_, err = d.records.Put(ctx, documentKey(id), value, store.AnyRevision, &store.PutOptions{TTL: lastGood})
 	}
 	if err != nil {
 		d.log.WarnContext(ctx, "oauth: client document not kept", "client", id, "err", err)
 	}
-	return c, nil
+	return err == nil
 }
 
 func (d *documents) failedRecently(id string) bool {

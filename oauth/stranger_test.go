@@ -81,6 +81,56 @@ func TestAStrangersSlowOriginDoesNotHoldUpAClientThatIsKnown(t *testing.T) {
 	})
 }
 
+// Anybody can name an address, and have a document there: what nobody has signed in with is not written down.
+func TestStrangersDocumentsDoNotFillTheStore(t *testing.T) {
+	ctx := t.Context()
+	records := store.NewMemory()
+	defer records.Close()
+	down := false
+	origin := &http.Client{Transport: slowFor(func(r *http.Request) string {
+		if down {
+			return "not a document"
+		}
+		return `{"client_id":"` + r.URL.String() + `","client_name":"x","redirect_uris":["https://x.example/cb"]}`
+	})}
+	d := newDocuments(records, slog.New(slog.DiscardHandler))
+	d.http = origin
+	for i := range 3 * maxRecent {
+		if _, err := d.client(ctx, fmt.Sprintf("https://x.example/%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := func() (n int) {
+		for _, err := range records.List(ctx, documentPrefix) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		return n
+	}
+	if n := kept(); n != 0 || len(d.recent) > maxRecent {
+		t.Errorf("%d documents in the store, %d in memory", n, len(d.recent))
+	}
+	s := &Server{documents: d}
+	id := "https://x.example/signed-in"
+	c, err := d.client(ctx, id)
+	if err != nil || c.kept {
+		t.Fatalf("kept %v, err %v", c.kept, err)
+	}
+	s.touch(ctx, c) // a person has signed in
+	if n := kept(); n != 1 {
+		t.Errorf("%d documents in the store after a sign-in", n)
+	}
+	// Another process has it, whatever its origin says now.
+	down = true
+	other := newDocuments(records, slog.New(slog.DiscardHandler))
+	other.http = origin
+	if c, err := other.client(ctx, id); err != nil || !c.kept {
+		t.Errorf("after a restart: err %v", err)
+	}
+}
+
 type slowFor func(*http.Request) string
 
 func (f slowFor) RoundTrip(r *http.Request) (*http.Response, error) {
