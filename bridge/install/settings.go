@@ -54,8 +54,9 @@ func (s *Server) answersTo(w string) bool {
 	return ok && sameURL(remote.URL, w)
 }
 
+// sameURL compares the address in the settings with what may also be a name, which is none.
 func sameURL(a, b string) bool {
-	return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
+	return strings.Contains(b, "://") && strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
 }
 
 // Servers reads the servers in the settings, by name.
