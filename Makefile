@@ -59,4 +59,4 @@ fuzz:
 
 crash:
 	mkdir -p docs/evidence
-	CAUSEWAY_CRASH_ROUNDS=500 go test -count=1 -timeout 60m -v -run 'Crash|Kill|PowerFailure' ./store/local ./object | grep -vE '^=== ' | tee docs/evidence/crash.txt
+	CAUSEWAY_CRASH_ROUNDS=500 go test -count=1 -timeout 60m -v -run 'Crash|Kill|PowerFailure' ./store/local ./object | grep -E '^ *--- |^ok|^FAIL|lost|panic' | tee docs/evidence/crash.txt
