@@ -34,6 +34,7 @@ e2e/node_modules/.installed: e2e/package.json e2e/package-lock.json
 
 # The figures of the README, printed by the machine it runs on.
 bench: bench-bridge
+	go test -run '^$$' -bench Validate ./oauth
 	cd bench && go run . -mem
 	cd bench && go run ./state -counter -sleepers 1000000
 
