@@ -21,7 +21,8 @@ func keepHeapFloor(floor uint64) (stop func()) {
 		return func() {}
 	}
 	var stopped atomic.Bool
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	// What Go adds its percentage to, and by what: the heap, by all of the three.
+	scanned := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
 	now := 100
 	type collected struct{ _ *int } // with a pointer, for tiny objects share their finalizer's fate
 	var after func(*collected)
@@ -29,9 +30,11 @@ func keepHeapFloor(floor uint64) (stop func()) {
 		if stopped.Load() {
 			return
 		}
-		metrics.Read(live)
+		metrics.Read(scanned)
+		live := scanned[0].Value.Uint64()
+		roots := scanned[1].Value.Uint64() + scanned[2].Value.Uint64()
 		// Setting it stops the world: not for every small difference.
-		if p := percentFor(live[0].Value.Uint64(), floor); p < now*3/4 || p > now*4/3 {
+		if p := percentFor(live, roots, floor); p < now*3/4 || p > now*4/3 {
 			debug.SetGCPercent(p)
 			now = p
 		}
@@ -41,11 +44,12 @@ func keepHeapFloor(floor uint64) (stop func()) {
 	return func() { stopped.Store(true) }
 }
 
-// percentFor is the GOGC with which live bytes may grow to floor, and at least double.
-func percentFor(live, floor uint64) int {
+// percentFor is the GOGC with which live bytes may grow to floor, and at least double, where the collector
+// counts stacks and globals, the roots, as if they were to be collected too.
+func percentFor(live, roots, floor uint64) int {
 	live = max(live, 1<<20)
 	if live >= floor/2 {
 		return 100
 	}
-	return int((floor - live) * 100 / live)
+	return max(100, int((floor-live)*100/(live+roots)))
 }

@@ -9,11 +9,27 @@ import (
 )
 
 func TestASmallHeapMayGrowToTheFloorAndALargeOneDoubles(t *testing.T) {
-	const floor = 32 << 20
-	for live, want := range map[uint64]int{0: 3100, 1 << 20: 3100, 2 << 20: 1500, 8 << 20: 300, 16 << 20: 100, 1 << 40: 100} {
-		if got := percentFor(live, floor); got != want {
-			t.Errorf("%d bytes alive: %d%%, not %d%%", live, got, want)
-		}
+	const mb = 1 << 20
+	tests := []struct {
+		name              string
+		live, roots, want uint64 // want is up to where the heap may grow
+	}{
+		{"a small heap grows to the floor", 4 * mb, 0, 32 * mb},
+		{"what the collector counts besides the heap does not make it more", 4 * mb, 3 * mb, 32 * mb},
+		{"a heap of next to nothing counts as a megabyte", 0, 0, 32 * mb},
+		{"a heap of half the floor doubles", 16 * mb, 0, 32 * mb},
+		{"a large heap doubles", 1 << 40, 0, 2 << 40},
+		{"many stacks leave no less than Go itself would", 8 * mb, 64 * mb, 80 * mb},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			percent := uint64(percentFor(tt.live, tt.roots, 32*mb))
+			live := max(tt.live, mb)
+			goal := live + (live+tt.roots)*percent/100 // Go's own sum (gcController.commit)
+			if goal > tt.want || goal < tt.want-mb {
+				t.Errorf("with GOGC=%d it may grow to %d bytes, want %d", percent, goal, tt.want)
+			}
+		})
 	}
 }
 

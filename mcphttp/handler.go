@@ -52,6 +52,7 @@ type Handler struct {
 	callsMu   sync.Mutex // orders calls.Add against the Wait of Shutdown
 
 	configErr error
+	ballast   []byte
 }
 
 // NewHandler returns a handler that serves, for each request, the server that
@@ -69,7 +70,7 @@ type Handler struct {
 // between them; what differs from user to user belongs in middleware or in
 // objects. Options.ConnectionPerSession hosts servers that are made per session.
 func NewHandler(getServer func(*http.Request) *mcp.Server, opts *Options) *Handler {
-	h := &Handler{getServer: getServer, opts: opts.withDefaults(), draining: make(chan struct{}), prefix: rand.Text()[:8]}
+	h := &Handler{getServer: getServer, opts: opts.withDefaults(), draining: make(chan struct{}), prefix: rand.Text()[:8], ballast: ballast()}
 	h.log = h.opts.Logger
 	h.watch.grain = grainOf(h.opts.StreamAfter, h.opts.KeepAlive, h.opts.CallTimeout, h.opts.ReadTimeout, h.opts.WriteTimeout)
 	h.tasks.init(h)
