@@ -2,7 +2,8 @@
 // server on the network: the time to start, what a call costs on top of the program's
 // own, and the memory of eleven sessions beyond the programs. Both expose the same
 // programs: a small one of Go, which costs little of its own, and server-everything
-// from npm. Run npm ci in e2e first.
+// from npm. A third, the bare relay, does nothing but pass bytes on: what it costs is
+// the way itself, below which nothing written with net/http can get. Run npm ci in e2e first.
 //
 //	go run ./expose [-rounds 5] [-calls 500] [-gate]
 package main
@@ -34,7 +35,11 @@ func main() {
 	calls := flag.Int("calls", 500, "calls, one after the other, of each round")
 	gate := flag.Bool("gate", false, "fail if an aim is missed")
 	child := flag.Bool("child", false, "be the small program")
+	relayAt := flag.String("relay", "", "be the bare relay at this `address`, for the program named by the arguments")
 	flag.Parse()
+	if *relayAt != "" {
+		fail(beRelay(*relayAt, flag.Args()))
+	}
 	if *child {
 		if err := beChild(); err != nil {
 			fail(err)
@@ -76,6 +81,7 @@ type gateway struct {
 type run struct {
 	listening, listed time.Duration // after the start of the process
 	call              time.Duration // median
+	cpu               time.Duration // of the gateway alone, a call
 	memory            int64         // of the gateway alone, with eleven sessions
 	programs          int           // processes that are not the gateway's
 }
@@ -114,6 +120,9 @@ func compare(rounds, calls int) (bool, error) {
 			return []string{node, super, "--stdio", strings.Join(p, " "), "--outputTransport", "streamableHttp", "--stateful", "--logLevel", "none",
 				"--port", strconv.Itoa(port)}
 		}},
+		{"a bare relay", func(port int, p []string) []string {
+			return append([]string{self, "-relay", "127.0.0.1:" + strconv.Itoa(port), "--"}, p...)
+		}},
 	}
 	met := true
 	for _, program := range []struct {
@@ -135,22 +144,24 @@ func compare(rounds, calls int) (bool, error) {
 			}
 		}
 		fmt.Printf("%s (%d rounds, medians; a call on its own stdio takes %v)\n\n", program.name, rounds, direct.Round(time.Microsecond))
-		fmt.Printf("  %-26s %14s %14s %14s %14s %16s\n", "", "listening", "tools listed", "call", "added by it", "11 sessions")
+		fmt.Printf("  %-26s %14s %14s %14s %14s %14s %16s\n", "", "listening", "tools listed", "call", "added by it", "CPU a call", "11 sessions")
 		var m []run
 		for i, g := range gateways {
 			r := run{
 				listening: median(results[i], func(r run) time.Duration { return r.listening }),
 				listed:    median(results[i], func(r run) time.Duration { return r.listed }),
 				call:      median(results[i], func(r run) time.Duration { return r.call }),
+				cpu:       median(results[i], func(r run) time.Duration { return r.cpu }),
 				memory:    median(results[i], func(r run) int64 { return r.memory }),
 			}
 			m = append(m, r)
-			fmt.Printf("  %-26s %14v %14v %14v %14v %12.1f MiB\n", g.name, r.listening.Round(100*time.Microsecond), r.listed.Round(100*time.Microsecond),
-				r.call.Round(time.Microsecond), (r.call - direct).Round(time.Microsecond), float64(r.memory)/(1<<20))
+			fmt.Printf("  %-26s %14v %14v %14v %14v %14v %12.1f MiB\n", g.name, r.listening.Round(100*time.Microsecond), r.listed.Round(100*time.Microsecond),
+				r.call.Round(time.Microsecond), (r.call - direct).Round(time.Microsecond), r.cpu.Round(time.Microsecond), float64(r.memory)/(1<<20))
 		}
 		share := func(a, b float64) string { return fmt.Sprintf("1/%.1f", b/a) }
-		fmt.Printf("  %-26s %14s %14s %14s %14s %16s\n\n", "share", share(float64(m[0].listening), float64(m[1].listening)), share(float64(m[0].listed), float64(m[1].listed)),
-			share(float64(m[0].call), float64(m[1].call)), share(float64(m[0].call-direct), float64(m[1].call-direct)), share(float64(m[0].memory), float64(m[1].memory)))
+		fmt.Printf("  %-26s %14s %14s %14s %14s %14s %16s\n\n", "causeway of supergateway", share(float64(m[0].listening), float64(m[1].listening)), share(float64(m[0].listed), float64(m[1].listed)),
+			share(float64(m[0].call), float64(m[1].call)), share(float64(m[0].call-direct), float64(m[1].call-direct)),
+			share(float64(m[0].cpu), float64(m[1].cpu)), share(float64(m[0].memory), float64(m[1].memory)))
 		for _, aim := range []struct {
 			what string
 			most float64
@@ -289,6 +300,7 @@ func measure(dir string, g gateway, program []string, calls int) (r run, err err
 		}
 	}
 	var took []time.Duration
+	before := cpuOf(cmd.Process.Pid)
 	for i := range calls {
 		t := time.Now()
 		if err := first.ask(i+3, "tools/call", callParams); err != nil {
@@ -296,6 +308,7 @@ func measure(dir string, g gateway, program []string, calls int) (r run, err err
 		}
 		took = append(took, time.Since(t))
 	}
+	r.cpu = (cpuOf(cmd.Process.Pid) - before) / time.Duration(calls)
 	slices.Sort(took)
 	r.call = took[len(took)/2]
 	r.memory, r.programs, err = memoryOf(cmd.Process.Pid, program)
@@ -359,6 +372,20 @@ func (s *session) post(body string, want []byte) error {
 		return fmt.Errorf("status %d: %.300s", resp.StatusCode, raw)
 	}
 	return nil
+}
+
+// cpuOf is the time that the threads of a process have had on a processor.
+func cpuOf(pid int) time.Duration {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	var sum time.Duration
+	for _, f := range threads {
+		raw, _ := os.ReadFile(f)
+		if ns, _, ok := strings.Cut(string(raw), " "); ok {
+			n, _ := strconv.ParseInt(ns, 10, 64)
+			sum += time.Duration(n)
+		}
+	}
+	return sum
 }
 
 // memoryOf is the resident memory of a process and all below it, without those that
