@@ -61,6 +61,8 @@ func (c *call) Value(key any) any {
 	switch key {
 	case callKey{}:
 		return c
+	case jsonrpc.ParamsKey{}:
+		return c.params
 	case c.host.sdk.requestID:
 		id, err := sdkrpc.MakeID(idValue(c.id))
 		if err != nil {
@@ -387,9 +389,7 @@ func again(req mcp.Request, answers mcp.InputResponseMap, state string) (mcp.Req
 
 // build decodes the call's params into the request that the SDK's chain takes.
 func (c *call) build(m method, params []byte, p *jsonrpc.Params) (mcp.Request, error) {
-	if c.method == methodCallTool && c.modern && c.host.tasks.some.Load() {
-		c.params = params
-	}
+	c.params = params
 	if c.method != methodCallTool && m.request == nil {
 		return nil, wireError(jsonrpc.CodeMethodNotFound, "method not found: %q", c.method)
 	}

@@ -17,6 +17,9 @@ import (
 
 // marshal encodes as the SDK does: encoding/json without HTML escapes.
 func marshal(v any) ([]byte, error) {
+	if e, ok := v.(jsonrpc.Encoded); ok {
+		return e.Encoded(), nil
+	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

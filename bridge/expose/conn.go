@@ -142,7 +142,7 @@ func (c *conn) refuse(id []byte, err error) {
 
 // write sends one message. A child that does not read for [writeTimeout] is broken.
 func (c *conn) write(msg []byte) error {
-	line := oneLine(msg)
+	line := append(flat(msg), '\n')
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	if err := c.failure(); err != nil {
@@ -156,18 +156,18 @@ func (c *conn) write(msg []byte) error {
 	return nil
 }
 
-// oneLine ends msg with a newline and takes out those within: between tokens they
-// mean nothing, and in a string JSON has none.
-func oneLine(msg []byte) []byte {
-	if bytes.ContainsAny(msg, "\r\n") {
-		msg = bytes.Map(func(r rune) rune {
-			if r == '\n' || r == '\r' {
-				return ' '
-			}
-			return r
-		}, msg)
+// flat takes the line ends out of a message: between tokens they mean nothing, and
+// in a string JSON has none. What has none is returned as it is.
+func flat(msg []byte) []byte {
+	if !bytes.ContainsAny(msg, "\r\n") {
+		return msg
 	}
-	return append(msg, '\n')
+	return bytes.Map(func(r rune) rune {
+		if r == '\n' || r == '\r' {
+			return ' '
+		}
+		return r
+	}, msg)
 }
 
 func (c *conn) failure() error {

@@ -158,7 +158,7 @@ func (t *tenant) forward(ctx context.Context, ss *mcp.ServerSession, method stri
 	} else if level, ok := params.GetMeta()[jsonrpc.MetaLogLevel].(string); ok {
 		sl.raise(ctx, p, mcp.LoggingLevel(level))
 	}
-	raw, err := sl.paramsFor(c, params)
+	raw, err := sl.paramsFor(ctx, c, params)
 	if err == nil {
 		err = p.send(c.x, method, raw)
 	}
@@ -241,15 +241,17 @@ func (c *call) result(raw []byte) (mcp.Result, error) {
 		return nil, errors.New("the program answered with what is no result")
 	}
 	var meta, kind []byte
-	has := map[string]bool{}
+	var hasTTL, hasScope bool
 	err := jsonrpc.ScanObject(raw, func(name, value []byte) error {
 		switch string(name) {
 		case "_meta":
 			meta = value
 		case "resultType":
 			kind = value
-		case "ttlMs", "cacheScope":
-			has[string(name)] = true
+		case "ttlMs":
+			hasTTL = true
+		case "cacheScope":
+			hasScope = true
 		}
 		return nil
 	})
@@ -262,7 +264,7 @@ func (c *call) result(raw []byte) (mcp.Result, error) {
 	if c.method == "tools/list" && c.isModern() {
 		c.sl.t.mirror(raw)
 	}
-	res := &rawResult{raw: raw}
+	res := &rawResult{raw: flat(raw)}
 	if !c.isModern() {
 		if kind != nil {
 			res.raw = jsonrpc.Without(raw, "resultType")
@@ -282,10 +284,10 @@ func (c *call) result(raw []byte) (mcp.Result, error) {
 	}
 	if cacheable[c.method] {
 		// 2026-07-28 wants both on these. What is seen by one person is theirs.
-		if !has["ttlMs"] {
+		if !hasTTL {
 			res.raw = withMember(res.raw, `"ttlMs":0`)
 		}
-		if !has["cacheScope"] {
+		if !hasScope {
 			res.raw = withMember(res.raw, `"cacheScope":"private"`)
 		}
 	}
@@ -329,61 +331,11 @@ type rawResult struct {
 	raw []byte
 }
 
+// Encoded implements [jsonrpc.Encoded].
+func (r *rawResult) Encoded() []byte { return r.raw }
+
 // MarshalJSON implements json.Marshaler.
 func (r *rawResult) MarshalJSON() ([]byte, error) { return r.raw, nil }
-
-// paramsFor are the params of a call as the child should see them: those of the
-// client, with a progress token of ours and without what is between client and wire.
-func (sl *slot) paramsFor(c *call, params mcp.Params) ([]byte, error) {
-	raw, err := marshal(params)
-	if err != nil {
-		return nil, fmt.Errorf("encoding params: %w", err)
-	}
-	if !jsonrpc.IsObject(raw) {
-		raw = []byte("{}")
-	}
-	meta := maps.Clone(params.GetMeta())
-	for _, key := range []string{jsonrpc.MetaProgressToken, jsonrpc.MetaProtocolVersion, jsonrpc.MetaClientInfo, jsonrpc.MetaClientCapabilities} {
-		delete(meta, key)
-	}
-	level, hasLevel := meta[jsonrpc.MetaLogLevel]
-	delete(meta, jsonrpc.MetaLogLevel)
-	var members [][]byte
-	if len(meta) > 0 {
-		b, err := marshal(meta)
-		if err != nil {
-			return nil, fmt.Errorf("encoding _meta: %w", err)
-		}
-		members = append(members, b[1:len(b)-1])
-	}
-	if c.token != nil {
-		members = append(members, fmt.Appendf(nil, `"progressToken":%d`, c.x.id))
-	}
-	drop := []string{"_meta"}
-	if c.p.hello.modern {
-		members = append(members, saysOf(c.ss.InitializeParams(), sl.t.s.opts.Roots).meta(c.p.hello.version))
-		if !hasLevel {
-			level = sl.levelOf(c.ss)
-		}
-		if text := fmt.Sprint(level); level != nil && text != "" {
-			members = append(members, append([]byte(`"`+jsonrpc.MetaLogLevel+`":`), jsonrpc.AppendString(nil, text)...))
-		}
-		if state, _ := roundOf(params); strings.HasPrefix(state, childState) {
-			// Our mark is taken off its own state again.
-			raw = jsonrpc.Without(raw, "requestState")
-			if own := state[len(childState):]; own != "" {
-				raw = withMember(raw, `"requestState":`+string(jsonrpc.AppendString(nil, own)))
-			}
-		}
-	} else {
-		drop = append(drop, "requestState", "inputResponses")
-	}
-	raw = jsonrpc.Without(raw, drop...)
-	if len(members) == 0 {
-		return raw, nil
-	}
-	return withMember(raw, `"_meta":{`+string(bytes.Join(members, []byte(",")))+"}"), nil
-}
 
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
