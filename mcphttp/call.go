@@ -13,6 +13,7 @@ import (
 
 	"github.com/causeway-mcp/causeway/internal/effect"
 	"github.com/causeway-mcp/causeway/internal/jsonrpc"
+	"github.com/causeway-mcp/causeway/internal/verbatim"
 	jsonv2 "github.com/go-json-experiment/json"
 	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -61,7 +62,7 @@ func (c *call) Value(key any) any {
 	switch key {
 	case callKey{}:
 		return c
-	case jsonrpc.ParamsKey{}:
+	case verbatim.ParamsKey{}:
 		return c.params
 	case c.host.sdk.requestID:
 		id, err := sdkrpc.MakeID(idValue(c.id))
@@ -389,7 +390,9 @@ func again(req mcp.Request, answers mcp.InputResponseMap, state string) (mcp.Req
 
 // build decodes the call's params into the request that the SDK's chain takes.
 func (c *call) build(m method, params []byte, p *jsonrpc.Params) (mcp.Request, error) {
-	c.params = params
+	if c.method != methodListen { // which outlives the request's text
+		c.params = params
+	}
 	if c.method != methodCallTool && m.request == nil {
 		return nil, wireError(jsonrpc.CodeMethodNotFound, "method not found: %q", c.method)
 	}

@@ -11,15 +11,13 @@ import (
 	"reflect"
 
 	"github.com/causeway-mcp/causeway/internal/jsonrpc"
+	"github.com/causeway-mcp/causeway/internal/verbatim"
 	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // marshal encodes as the SDK does: encoding/json without HTML escapes.
 func marshal(v any) ([]byte, error) {
-	if e, ok := v.(jsonrpc.Encoded); ok {
-		return e.Encoded(), nil
-	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -59,6 +57,9 @@ func (c *call) encode(res mcp.Result) (body []byte, err error) {
 	}
 	if v := reflect.ValueOf(res); res == nil || (v.Kind() == reflect.Pointer && v.IsNil()) {
 		return nil, errors.New("the handler returned neither result nor error")
+	}
+	if ready, ok := res.(*verbatim.Result); ok {
+		return c.encodeVerbatim(ready)
 	}
 	if tool, ok := res.(*mcp.CallToolResult); ok && tool != nil {
 		if b, ok := c.encodeToolResult(tool); ok {
@@ -206,6 +207,72 @@ func (c *call) encodeModern(res mcp.Result) ([]byte, error) {
 		return b, nil
 	}
 	return append(b, '}'), nil
+}
+
+// encodeVerbatim is encodeModern for a result that is JSON already, of which no byte is
+// encoded again. The session eras have nothing to add.
+func (c *call) encodeVerbatim(r *verbatim.Result) ([]byte, error) {
+	if !c.modern {
+		return r.JSON, nil
+	}
+	info := c.host.info
+	if r.Server != nil {
+		info = r.Server
+	}
+	var meta, kind []byte
+	rest := make([]byte, 0, len(r.JSON))
+	if err := jsonrpc.ScanObject(r.JSON, func(name, value []byte) error {
+		switch string(name) {
+		case "_meta":
+			meta = value
+		case "resultType":
+			kind = value
+		default:
+			rest = append(appendName(append(rest, ','), name), value...)
+		}
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("the handler's result is not a proper object: %w", err)
+	}
+	if kind == nil || jsonrpc.StringEquals(kind, "") {
+		kind = []byte(`"complete"`)
+	}
+	b := append(make([]byte, 0, len(r.JSON)+len(info)+96), `{"resultType":`...)
+	b = append(append(b, kind...), `,"_meta":{`...)
+	b, err := appendMeta(b, meta, info)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(append(b, '}'), rest...), '}'), nil
+}
+
+// appendMeta appends the members of a result's `_meta`, and who made it if they do
+// not say so.
+func appendMeta(b, meta, info []byte) ([]byte, error) {
+	start, said := len(b), false
+	if jsonrpc.IsObject(meta) {
+		if err := jsonrpc.ScanObject(meta, func(name, value []byte) error {
+			said = said || string(name) == mcp.MetaKeyServerInfo
+			if len(b) > start {
+				b = append(b, ',')
+			}
+			b = append(appendName(b, name), value...)
+			return nil
+		}); err != nil {
+			return nil, fmt.Errorf("the handler's result: _meta: %w", err)
+		}
+	}
+	if said {
+		return b, nil
+	}
+	if len(b) > start {
+		b = append(b, ',')
+	}
+	return append(appendName(b, []byte(mcp.MetaKeyServerInfo)), info...), nil
+}
+
+func appendName(b, name []byte) []byte {
+	return append(jsonrpc.AppendString(b, string(name)), ':')
 }
 
 func (c *call) encodeInputRequired(in *inputRequiredResult) ([]byte, error) {

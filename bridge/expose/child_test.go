@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -192,6 +193,43 @@ func stray() string {
 	return fmt.Sprint(cmd.Process.Pid)
 }
 
+// tellWhatIsSeen is a program, of whatever era it is asked for, that answers a call
+// with the call's params as they arrived, in a result as nobody here would write it.
+func tellWhatIsSeen(in *bufio.Reader, out *bufio.Writer) {
+	for {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		var req struct {
+			ID     json.RawMessage
+			Method string
+			Params json.RawMessage
+		}
+		if json.Unmarshal(line, &req) != nil || req.ID == nil {
+			continue
+		}
+		var token struct {
+			Meta struct {
+				ProgressToken json.RawMessage `json:"progressToken"`
+			} `json:"_meta"`
+		}
+		_ = json.Unmarshal(req.Params, &token)
+		if token.Meta.ProgressToken != nil {
+			fmt.Fprintf(out, `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":1}}`+"\n", token.Meta.ProgressToken)
+		}
+		result := fmt.Sprintf("{\"content\":[] ,\r\t\"seen\":%s,\r \"number\":1.50e+0, \"\\u0061\":\"\\u0041\u2028\",\"_meta\":{\"own\":[ 1.0]}}", req.Params)
+		switch req.Method {
+		case "initialize":
+			result = `{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"seer","version":"1"}}`
+		case "server/discover":
+			result = `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"seer","version":"1"}}}`
+		}
+		fmt.Fprintf(out, `{"jsonrpc":"2.0","id":%s,"result":%s}`+"\n", req.ID, result)
+		out.Flush()
+	}
+}
+
 const initialized = `{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"hostile","version":"1"}}}`
 
 // hostile is a program that means no good, or knows no better.
@@ -205,6 +243,8 @@ func hostile(kind string) {
 		_, _ = in.ReadString('\n') // initialized
 	}
 	switch kind {
+	case "tells what it sees":
+		tellWhatIsSeen(in, out)
 	case "exits":
 		os.Exit(4)
 	case "silent":

@@ -24,6 +24,7 @@ type greeting struct {
 	version      string
 	capabilities *mcp.ServerCapabilities
 	info         *mcp.Implementation
+	about        []byte // info as JSON, nil if it said nothing
 	instructions string
 }
 
@@ -104,6 +105,9 @@ func decode(raw []byte, v any) error {
 func (g *greeting) filled() *greeting {
 	if g.capabilities == nil {
 		g.capabilities = &mcp.ServerCapabilities{}
+	}
+	if g.info != nil {
+		g.about, _ = marshal(g.info) // it was JSON, so it is again
 	}
 	return g
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/causeway-mcp/causeway/internal/jsonrpc"
+	"github.com/causeway-mcp/causeway/internal/verbatim"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -14,48 +15,32 @@ import (
 // client as they came, members that nobody here knows among them, with a progress
 // token of ours and without what is between client and wire.
 func (sl *slot) paramsFor(ctx context.Context, c *call, params mcp.Params) ([]byte, error) {
-	state, answers := roundOf(params)
-	inRound := state != "" || answers != nil
-	raw, _ := ctx.Value(jsonrpc.ParamsKey{}).([]byte)
-	if inRound || len(raw) == 0 {
-		// In a round of the child's own, the wire has opened what the client sent.
+	raw := verbatim.Params(ctx)
+	if raw == nil {
 		var err error
 		if raw, err = marshal(params); err != nil {
 			return nil, fmt.Errorf("encoding params: %w", err)
 		}
 	}
-	keepsRounds := inRound && c.p.hello.modern
 	out := append(make([]byte, 0, len(raw)+128), '{')
 	var meta []byte
 	if jsonrpc.IsObject(raw) {
 		if err := jsonrpc.ScanObject(raw, func(name, value []byte) error {
-			if jsonrpc.IsNull(value) {
-				return nil // absent to the wire; a child may not see it so
-			}
-			switch string(name) {
-			case "_meta":
+			switch {
+			case string(name) == "_meta":
 				meta = value
-				return nil
-			case "task": // a kind of task that is not carried
-				return nil
-			case "inputResponses":
-				if !keepsRounds {
-					return nil
-				}
-			case "requestState":
-				own, marked := strings.CutPrefix(state, childState)
-				if !keepsRounds || marked && own == "" {
-					return nil
-				}
-				if marked {
-					value = jsonrpc.AppendString(nil, own)
-				}
+			case jsonrpc.IsNull(value): // absent to the wire; a child may not see it so
+			case !isWires(name):
+				out = appendMember(out, name, value)
 			}
-			out = appendMember(out, name, value)
 			return nil
 		}); err != nil {
 			return nil, fmt.Errorf("reading params: %w", err)
 		}
+	}
+	out, err := appendRound(out, c, params)
+	if err != nil {
+		return nil, err
 	}
 	members, err := sl.metaFor(c, meta)
 	if err != nil {
@@ -65,6 +50,38 @@ func (sl *slot) paramsFor(ctx context.Context, c *call, params mcp.Params) ([]by
 		out = appendMember(out, []byte("_meta"), members)
 	}
 	return append(out, '}'), nil
+}
+
+// appendRound adds to params what a child of 2026-07-28 asked to be told in the next
+// round: its own state, of what the wire has opened, and the answers.
+func appendRound(out []byte, c *call, params mcp.Params) ([]byte, error) {
+	state, answers := roundOf(params)
+	if !c.p.hello.modern {
+		return out, nil
+	}
+	if len(answers) > 0 {
+		b, err := marshal(answers)
+		if err != nil {
+			return nil, fmt.Errorf("encoding answers: %w", err)
+		}
+		out = appendMember(out, []byte("inputResponses"), b)
+	}
+	if own, ok := strings.CutPrefix(state, childState); ok && own != "" {
+		out = appendMember(out, []byte("requestState"), jsonrpc.AppendString(nil, own))
+	}
+	return out, nil
+}
+
+// isWires reports that a member is between client and wire: rounds, which have
+// another state at the child, and a kind of task that is not carried. Many programs
+// do not mind the case of letters.
+func isWires(name []byte) bool {
+	for _, theirs := range [...]string{"task", "requestState", "inputResponses"} {
+		if strings.EqualFold(string(name), theirs) {
+			return true
+		}
+	}
+	return false
 }
 
 // metaFor is the _meta of a call as the child should see it.

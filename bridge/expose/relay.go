@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/causeway-mcp/causeway/internal/jsonrpc"
+	"github.com/causeway-mcp/causeway/internal/verbatim"
 	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -240,12 +241,10 @@ func (c *call) result(raw []byte) (mcp.Result, error) {
 	if !jsonrpc.IsObject(raw) {
 		return nil, errors.New("the program answered with what is no result")
 	}
-	var meta, kind []byte
+	var kind []byte
 	var hasTTL, hasScope bool
 	err := jsonrpc.ScanObject(raw, func(name, value []byte) error {
 		switch string(name) {
-		case "_meta":
-			meta = value
 		case "resultType":
 			kind = value
 		case "ttlMs":
@@ -264,34 +263,22 @@ func (c *call) result(raw []byte) (mcp.Result, error) {
 	if c.method == "tools/list" && c.isModern() {
 		c.sl.t.mirror(raw)
 	}
-	res := &rawResult{raw: flat(raw)}
 	if !c.isModern() {
 		if kind != nil {
-			res.raw = jsonrpc.Without(raw, "resultType")
+			raw = jsonrpc.Without(raw, "resultType")
 		}
-		return res, nil
-	}
-	if jsonrpc.IsObject(meta) {
-		if err := json.Unmarshal(meta, &res.Meta); err != nil {
-			return nil, fmt.Errorf("the program answered with what is no result: %w", err)
-		}
-	}
-	if info := c.p.hello.info; info != nil {
-		if res.Meta == nil {
-			res.Meta = mcp.Meta{}
-		}
-		res.Meta[mcp.MetaKeyServerInfo] = info
+		return &verbatim.Result{JSON: raw}, nil
 	}
 	if cacheable[c.method] {
 		// 2026-07-28 wants both on these. What is seen by one person is theirs.
 		if !hasTTL {
-			res.raw = withMember(res.raw, `"ttlMs":0`)
+			raw = withMember(raw, `"ttlMs":0`)
 		}
 		if !hasScope {
-			res.raw = withMember(res.raw, `"cacheScope":"private"`)
+			raw = withMember(raw, `"cacheScope":"private"`)
 		}
 	}
-	return res, nil
+	return &verbatim.Result{JSON: raw, Server: c.p.hello.about}, nil
 }
 
 var cacheable = map[string]bool{
@@ -324,18 +311,6 @@ const (
 	codeResourceNotFound = -32002
 	codeURLElicitation   = -32042
 )
-
-// rawResult is a result as the child wrote it.
-type rawResult struct {
-	mcp.ResultBase
-	raw []byte
-}
-
-// Encoded implements [jsonrpc.Encoded].
-func (r *rawResult) Encoded() []byte { return r.raw }
-
-// MarshalJSON implements json.Marshaler.
-func (r *rawResult) MarshalJSON() ([]byte, error) { return r.raw, nil }
 
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer

@@ -84,7 +84,7 @@ func TestParseParams(t *testing.T) {
 	}
 	for _, in := range []string{
 		`{"name":"a","name":"b"}`, `{"name":"a","n\u0061me":"b"}`, `{"Name":"b"}`, `{"name":"a","NAME":"b"}`,
-		`{"inputresponses":{}}`, `{"_Meta":{}}`, `{"x":1,"x":2}`, `[]`,
+		`{"inputresponses":{}}`, "{\"argument\u017f\":{}}", `{"argument\u017f":{}}`, `{"_Meta":{}}`, `{"x":1,"x":2}`, `[]`,
 	} {
 		if _, err := ParseParams([]byte(in)); CodeOf(err) != CodeInvalidParams {
 			t.Errorf("%s: %v", in, err)

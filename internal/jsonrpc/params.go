@@ -70,7 +70,8 @@ func (p *Params) field(name []byte) *[]byte {
 func refuseVariant(name []byte) error {
 	for _, known := range [...]string{"_meta", "name", "arguments", "uri", "inputResponses", "requestState",
 		"taskId", "cursor", "requestId", "progressToken", "notifications", "level"} {
-		if len(name) == len(known) && strings.EqualFold(string(name), known) {
+		// Of letters, not of bytes: "\u017f" is an "s" to those who fold case.
+		if strings.EqualFold(string(name), known) {
 			return invalidParams("%q differs from %q by letter case only", name, known)
 		}
 	}
