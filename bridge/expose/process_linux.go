@@ -46,8 +46,13 @@ type usage struct {
 
 // A census of processes finds out what belongs to which child. It reads each
 // process's environment once, and its place in the process groups each time.
+//
+// It is taken several times a second, and there may be thousands of processes: files
+// are read with the three system calls that it takes, into one buffer.
 type census struct {
-	known map[processKey]string // the mark, "" for none
+	known, before map[processKey]string // the mark, "" for none
+	names         []string
+	buf           [4 << 10]byte
 }
 
 type processKey struct {
@@ -57,10 +62,24 @@ type processKey struct {
 
 // take returns the usage by mark. groups are marks by process group.
 func (c *census) take(groups map[int]string) map[string]usage {
+	proc, err := openAt(unix.AT_FDCWD, "/proc", unix.O_DIRECTORY)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(proc)
 	found := make(map[string]usage)
-	seen := make(map[processKey]string)
-	for pid := range processes() {
-		st, ok := readStat(pid)
+	seen := c.before
+	if seen == nil {
+		seen = make(map[processKey]string)
+	}
+	clear(seen)
+	c.names = readNames(proc, c.buf[:], c.names[:0])
+	for _, name := range c.names {
+		pid, ok := pidOf(name)
+		if !ok {
+			continue
+		}
+		st, ok := readStat(proc, name, c.buf[:])
 		if !ok {
 			continue
 		}
@@ -89,24 +108,42 @@ func (c *census) take(groups map[int]string) map[string]usage {
 		u.memory += st.resident
 		found[mark] = u
 	}
-	c.known = seen
+	c.known, c.before = seen, c.known
+	clear(c.names) // they are parts of more than themselves
 	return found
 }
 
-func processes() func(yield func(int) bool) {
-	return func(yield func(int) bool) {
-		dir, err := os.Open("/proc")
-		if err != nil {
-			return
-		}
-		defer dir.Close()
-		names, _ := dir.Readdirnames(-1)
-		for _, name := range names {
-			if pid, err := strconv.Atoi(name); err == nil && !yield(pid) {
-				return
-			}
+func openAt(dir int, name string, flags int) (int, error) {
+	for {
+		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
+		if err != unix.EINTR {
+			return fd, err
 		}
 	}
+}
+
+// readNames appends the names in a directory that has just been opened.
+func readNames(dir int, buf []byte, names []string) []string {
+	for {
+		n, err := unix.ReadDirent(dir, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return names
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
+}
+
+// pidOf is the process that an entry of /proc is about. Most that are not begin with
+// a letter.
+func pidOf(name string) (int, bool) {
+	if name == "" || name[0] < '1' || name[0] > '9' {
+		return 0, false
+	}
+	pid, err := strconv.Atoi(name)
+	return pid, err == nil
 }
 
 type processStat struct {
@@ -115,29 +152,61 @@ type processStat struct {
 	resident int64
 }
 
-// readStat reads /proc/PID/stat, see proc(5). Dead processes that wait for their
-// parent count as gone.
-func readStat(pid int) (processStat, bool) {
-	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+// readStat reads /proc/PID/stat, of which all that matters fits into buf: a name has
+// 64 bytes at most. proc is /proc.
+func readStat(proc int, name string, buf []byte) (processStat, bool) {
+	fd, err := openAt(proc, name+"/stat", 0)
 	if err != nil {
 		return processStat{}, false
 	}
+	defer unix.Close(fd)
+	for {
+		n, err := unix.Read(fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return processStat{}, false
+		}
+		return parseStat(buf[:n])
+	}
+}
+
+var pageSize = int64(os.Getpagesize())
+
+// parseStat reads what proc(5) says of a process. Dead processes that wait for their
+// parent count as gone.
+func parseStat(raw []byte) (st processStat, ok bool) {
 	// The name, in parentheses, may hold anything.
 	i := bytes.LastIndexByte(raw, ')')
 	if i < 0 {
-		return processStat{}, false
+		return st, false
 	}
-	f := bytes.Fields(raw[i+1:])
-	if len(f) < 22 || f[0][0] == 'Z' || f[0][0] == 'X' {
-		return processStat{}, false
+	rest := raw[i+1:]
+	for n := 3; ; n++ { // proc(5) counts from 1, and the name is the second
+		rest = bytes.TrimLeft(rest, " ")
+		field, after, _ := bytes.Cut(rest, []byte(" "))
+		rest = after
+		var err error
+		switch n {
+		case 3:
+			if len(field) != 1 || field[0] == 'Z' || field[0] == 'X' {
+				return st, false
+			}
+		case 5:
+			st.group, err = strconv.Atoi(string(field))
+		case 22:
+			st.start, err = strconv.ParseUint(string(field), 10, 64)
+		case 24:
+			var pages int64
+			pages, err = strconv.ParseInt(string(bytes.TrimRight(field, "\n")), 10, 64)
+			st.resident = pages * pageSize
+			return st, err == nil
+		}
+		if err != nil || len(field) == 0 {
+			return st, false
+		}
 	}
-	group, err1 := strconv.Atoi(string(f[2]))
-	start, err2 := strconv.ParseUint(string(f[19]), 10, 64)
-	pages, err3 := strconv.ParseInt(string(f[21]), 10, 64)
-	if err1 != nil || err2 != nil || err3 != nil {
-		return processStat{}, false
-	}
-	return processStat{group, start, pages * int64(os.Getpagesize())}, true
 }
 
 // markOf reads the mark in the environment a process was started with.
@@ -155,12 +224,19 @@ func markOf(pid int) string {
 }
 
 func findMarked(marker string) []int {
+	proc, err := openAt(unix.AT_FDCWD, "/proc", unix.O_DIRECTORY)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(proc)
+	var buf [4 << 10]byte
 	var found []int
-	for pid := range processes() {
-		if pid == os.Getpid() || markOf(pid) != marker {
+	for _, name := range readNames(proc, buf[:], nil) {
+		pid, ok := pidOf(name)
+		if !ok || pid == os.Getpid() || markOf(pid) != marker {
 			continue
 		}
-		if _, alive := readStat(pid); alive {
+		if _, alive := readStat(proc, name, buf[:]); alive {
 			found = append(found, pid)
 		}
 	}
