@@ -324,6 +324,9 @@ func TestARememberedConsent(t *testing.T) {
 	if asked(b, w.asks(client, "scope", "write"), opened...) {
 		t.Error("it was not remembered")
 	}
+	if asked(b, w.asks(client, "scope", "write", "prompt", "login unheard-of"), opened...) {
+		t.Error("to sign in again is not to be asked again")
+	}
 	for name, was := range map[string]bool{
 		"another browser":             asked(w.browser(), w.asks(client, "scope", "write"), opened...),
 		"more scopes":                 asked(b, w.asks(client, "scope", "write admin"), opened...),
@@ -332,6 +335,7 @@ func TestARememberedConsent(t *testing.T) {
 		"another client":              asked(b, w.asks(w.registers(), "scope", "write"), opened...),
 		"a link on another site":      asked(b, w.asks(client, "scope", "write"), "Sec-Fetch-Site", "cross-site"),
 		"a browser that does not say": asked(b, w.asks(client, "scope", "write")),
+		"a client that wants it":      asked(b, w.asks(client, "scope", "write", "prompt", "login consent"), opened...),
 		"a forged cookie":             asked(w.browser(), w.asks(client, "scope", "write"), "Sec-Fetch-Site", "none", "Cookie", w.s.browserCookie(strings.Repeat("A", 43))+"="+strings.Repeat("A", 43)),
 	} {
 		if !was {

@@ -34,7 +34,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	browser := s.knowBrowser(w, r)
-	if user := s.remembered(r, client, request); user != "" {
+	if user := s.remembered(r, client, request); user != "" && !request.AskAgain {
 		return s.startLogin(w, r, browser, &transaction{Request: *request, Presumed: user}, "")
 	}
 	return s.askConsent(w, r, browser, client, &transaction{Request: *request})
@@ -106,7 +106,11 @@ func (s *Server) checkAuthRequest(r *http.Request, f form) (*authRequest, *clien
 		return nil, nil, refuse("invalid_request", "code_challenge is malformed")
 	case s.gate.dpop != nil && f.get("dpop_jkt") != "" && !isThumbprint(f.get("dpop_jkt")):
 		return nil, nil, refuse("invalid_request", "dpop_jkt is malformed")
-	case f.get("prompt") == "none":
+	}
+	if description := req.setPrompt(f.get("prompt")); description != "" {
+		return nil, nil, refuse("invalid_request", description)
+	}
+	if f.get("prompt") == "none" {
 		return nil, nil, refuse("interaction_required", "a person has to be asked")
 	}
 	if s.gate.dpop != nil {
@@ -121,6 +125,19 @@ func (s *Server) checkAuthRequest(r *http.Request, f form) (*authRequest, *clien
 		return nil, nil, refuse("invalid_scope", "none of these scopes belongs to the resource")
 	}
 	return req, c, nil
+}
+
+// setPrompt reads how a client wants the person to be asked (OpenID Connect Core
+// §3.1.2.1), and says what is wrong with it. Words it does not know are left out, as
+// parameters are (RFC 6749 §3.1).
+func (req *authRequest) setPrompt(prompt string) (wrong string) {
+	words := strings.Fields(prompt)
+	if len(words) > 1 && slices.Contains(words, "none") {
+		return "prompt: none goes with nothing else"
+	}
+	req.AskAgain = slices.Contains(words, "consent")
+	req.SignInAgain = slices.Contains(words, "login") || slices.Contains(words, "select_account")
+	return ""
 }
 
 // requestedResource is the one named; without a name, the only one there is or the

@@ -16,7 +16,7 @@ const (
 )
 
 func (s *Server) attempt(t *transaction, state string) *Attempt {
-	return &Attempt{Issuer: s.provider.Issuer, Callback: s.url("/callback"), State: state, Secret: t.Secret, server: s}
+	return &Attempt{Issuer: s.provider.Issuer, Callback: s.url("/callback"), State: state, Secret: t.Secret, Again: t.Request.SignInAgain, server: s}
 }
 
 // startLogin sends the person to sign in.

@@ -109,6 +109,7 @@ func TestWhatTheClientIsToldAtItsRedirect_RFC6749_4_1_2_1(t *testing.T) {
 		{"a scope given twice, §3.1", w.asks(client) + "&scope=read&scope=admin", "invalid_request"},
 		{"a challenge given twice", w.asks(client) + "&code_challenge=x", "invalid_request"},
 		{"silent sign-in", w.asks(client, "prompt", "none"), "interaction_required"},
+		{"silent and not, OIDC Core §3.1.2.1", w.asks(client, "prompt", "none login"), "invalid_request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := w.browser().get(c.url)

@@ -40,6 +40,10 @@ type Attempt struct {
 	// Secret belongs to this attempt and is never shown to anyone: a PKCE verifier of 64
 	// characters (RFC 7636), or what a nonce is made from.
 	Secret string
+	// Again is set when the client wants the person to sign in anew (the prompts "login" and
+	// "select_account" of OpenID Connect Core §3.1.2.1): a login elsewhere should not go by who is
+	// signed in there. It is a wish of the client's, who can leave it out, and protects nothing.
+	Again bool
 	// Problem is what the person should be told: the text of the last [Retry].
 	Problem string
 

@@ -64,6 +64,10 @@ type authRequest struct {
 	Bound      string `json:",omitzero"` // dpop_jkt (RFC 9449 §10)
 	Resource   string
 	Scopes     []string
+	// AskAgain is set when the client wants the consent page to be shown, whatever is remembered.
+	AskAgain bool `json:",omitzero"`
+	// SignInAgain is set when the client wants the login not to go by who signed in there before.
+	SignInAgain bool `json:",omitzero"`
 }
 
 type keptTransaction struct {

@@ -67,14 +67,19 @@ func New(t *testing.T, login oauth.Login) *Site {
 	return site
 }
 
-// Allow begins a sign-in, allows it, and returns where the login sends the browser.
-func (s *Site) Allow(t *testing.T) Page {
+// Allow begins a sign-in, with parameters besides the usual ones (names and values in turn), allows
+// it, and returns where the login sends the browser.
+func (s *Site) Allow(t *testing.T, params ...string) Page {
 	t.Helper()
 	sum := sha256.Sum256([]byte(verifier))
-	consent := s.Get(t, s.URL+"/authorize?"+url.Values{
+	asked := url.Values{
 		"response_type": {"code"}, "client_id": {client}, "redirect_uri": {redirect}, "code_challenge_method": {"S256"},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])},
-	}.Encode())
+	}
+	for i := 0; i < len(params); i += 2 {
+		asked.Set(params[i], params[i+1])
+	}
+	consent := s.Get(t, s.URL+"/authorize?"+asked.Encode())
 	return s.post(t, s.URL+"/consent", consent, "decision", "allow")
 }
 

@@ -105,7 +105,11 @@ func (l *login) Check() error {
 
 // Start implements oauth.Login.
 func (l *login) Start(w http.ResponseWriter, r *http.Request, a *oauth.Attempt) error {
-	http.Redirect(w, r, l.at(a).AuthCodeURL(a.State, oauth2.S256ChallengeOption(a.Secret)), http.StatusSeeOther)
+	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(a.Secret)}
+	if a.Again {
+		options = append(options, oauth2.SetAuthURLParam("prompt", "select_account"))
+	}
+	http.Redirect(w, r, l.at(a).AuthCodeURL(a.State, options...), http.StatusSeeOther)
 	return nil
 }
 

@@ -9,8 +9,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -113,11 +115,30 @@ func (l *Login) Start(w http.ResponseWriter, r *http.Request, a *oauth.Attempt) 
 		return err
 	}
 	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(a.Secret), oidc.Nonce(nonce(a))}
-	for name, value := range l.AuthParams {
+	params := maps.Clone(l.AuthParams)
+	if a.Again {
+		params = l.again(params)
+	}
+	for name, value := range params {
 		options = append(options, oauth2.SetAuthURLParam(name, value))
 	}
 	http.Redirect(w, r, config.AuthCodeURL(a.State, options...), http.StatusSeeOther)
 	return nil
+}
+
+// again asks the issuer to have the person sign in anew. Google knows no such prompt and
+// lets them choose who they are.
+func (l *Login) again(params map[string]string) map[string]string {
+	word := "login"
+	if l.Issuer == Google {
+		word = "select_account"
+	}
+	prompt := slices.DeleteFunc(strings.Fields(params["prompt"]), func(p string) bool { return p == "none" || p == word })
+	if params == nil {
+		params = map[string]string{}
+	}
+	params["prompt"] = strings.Join(append(prompt, word), " ")
+	return params
 }
 
 // nonce ties the ID token to the attempt. The secret itself is the PKCE verifier and

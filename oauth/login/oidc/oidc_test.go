@@ -162,3 +162,31 @@ func TestIDTokensThatAreRefused_OIDC_Core_3_1_3_7(t *testing.T) {
 		}
 	})
 }
+
+func TestAClientMayHaveThePersonSignInAnew(t *testing.T) {
+	i := newIssuer(t)
+	for _, tt := range []struct {
+		name, asked string
+		own         map[string]string
+		want        string
+	}{
+		{"nothing is said", "", nil, ""},
+		{"the author's own prompt stays", "", map[string]string{"prompt": "consent"}, "consent"},
+		{"login", "login", nil, "login"},
+		{"the other word for it", "select_account", nil, "login"},
+		{"together with the author's", "consent login", map[string]string{"prompt": "consent"}, "consent login"},
+		{"against the author's", "login", map[string]string{"prompt": "none"}, "login"},
+		{"consent is ours to ask for", "consent", nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			site := signintest.New(t, &oidc.Login{Issuer: i.URL, ClientID: "id", ClientSecret: "secret", AuthParams: tt.own})
+			to, err := url.Parse(site.Allow(t, "prompt", tt.asked).Location)
+			if err != nil || to.Query().Get("prompt") != tt.want {
+				t.Errorf("the issuer is asked %q, want %q (%v)", to.Query().Get("prompt"), tt.want, err)
+			}
+			if tt.own != nil && len(tt.own) != 1 {
+				t.Errorf("the author's own params became %v", tt.own)
+			}
+		})
+	}
+}
