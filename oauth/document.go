@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -36,9 +37,12 @@ const (
 	lastGood = 30 * 24 * time.Hour
 	// failedFor is how long an origin that failed is left alone.
 	failedFor = 30 * time.Second
-	// maxFetches bounds fetches that are under way.
-	maxFetches = 8
-	maxFailed  = 1024
+	// maxFetches bounds fetches that are under way, and maxFetchesOfOne those of one address;
+	// as many as maxFetchesWaiting of it wait.
+	maxFetches        = 64
+	maxFetchesOfOne   = 4
+	maxFetchesWaiting = 16
+	maxFailed         = 1024
 	// maxRecent is how many documents are in memory of clients that nobody has signed in with.
 	maxRecent = 256
 )
@@ -51,6 +55,7 @@ type documents struct {
 	log     *slog.Logger
 	keys    *keySets
 	flight  singleflight.Group
+	turns   turns[netip.Addr] // of who asks
 	slots   chan struct{}
 
 	mu     sync.Mutex
@@ -67,13 +72,14 @@ type document struct {
 	Fresh   time.Time // until when
 
 	inStore bool
+	asker   netip.Addr // of a recent one
 }
 
 func newDocuments(records store.Records, log *slog.Logger) *documents {
 	outside := outward.NewClient(documentTimeout)
 	return &documents{
 		records: records, log: log, http: outside, keys: newKeySets(outside),
-		slots: make(chan struct{}, maxFetches), failed: map[string]time.Time{}, recent: map[string]*document{},
+		turns: turns[netip.Addr]{each: maxFetchesOfOne, most: maxFetchesOfOne + maxFetchesWaiting}, slots: make(chan struct{}, maxFetches), failed: map[string]time.Time{}, recent: map[string]*document{},
 	}
 }
 
@@ -160,19 +166,27 @@ func (d *documents) kept(ctx context.Context, id string) (*document, error) {
 	return doc, nil
 }
 
-var errBusy = errors.New("too many documents are being fetched")
-
 var errRecentlyFailed = errors.New("its origin failed a moment ago")
 
 func (d *documents) fetch(ctx context.Context, id string, kept *document) (*client, error) {
 	if d.failedRecently(id) {
 		return nil, errRecentlyFailed
 	}
-	// Whoever names slow origins takes every slot: a client that is known does not wait for
-	// that, as its last good copy will do.
+	// Who names slow origins waits for them alone, unless they have very many addresses: a client
+	// that is known does not even wait for that, as its last good copy will do. The turn comes
+	// before the flight: what another has begun to fetch does not wait for the other's turn.
 	if kept != nil && len(d.slots) == cap(d.slots) {
 		return nil, errBusy
 	}
+	turn := d.turns.take
+	if kept != nil {
+		turn = d.turns.takeNow
+	}
+	leave, err := turn(ctx, askerOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	// Many may wait for one fetch, so it does not end with the first of them.
 	c, err, _ := d.flight.Do(id, func() (any, error) {
 		select {
@@ -210,16 +224,35 @@ func (d *documents) fetchNow(ctx context.Context, id string, inStore bool) (*cli
 		c.kept = d.write(ctx, id, doc)
 		return c, nil
 	}
+	doc.asker = askerOf(ctx)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for other := range d.recent {
-		if len(d.recent) < maxRecent {
-			break
-		}
-		delete(d.recent, other)
+	if _, again := d.recent[id]; !again && len(d.recent) >= maxRecent {
+		d.forgetOne()
 	}
 	d.recent[id] = doc
 	return c, nil
+}
+
+// forgetOne forgets the oldest recent document of the address that has most of them, so that who
+// brings many pushes out their own. d.mu is held.
+func (d *documents) forgetOne() {
+	of := map[netip.Addr]int{}
+	for _, doc := range d.recent {
+		of[doc.asker]++
+	}
+	oldest := ""
+	for id, doc := range d.recent {
+		if oldest == "" {
+			oldest = id
+			continue
+		}
+		o := d.recent[oldest]
+		if more := of[doc.asker] - of[o.asker]; more > 0 || more == 0 && doc.Fetched.Before(o.Fetched) {
+			oldest = id
+		}
+	}
+	delete(d.recent, oldest)
 }
 
 // keep writes the document of a client down that a person has signed in with.

@@ -34,7 +34,7 @@ func (s *Server) endpoint(serve func(http.ResponseWriter, *http.Request) error, 
 			writeError(w, errTooMany("too many requests from this address"))
 			return
 		}
-		if err := serve(w, r); err != nil {
+		if err := serve(w, s.withAsker(r)); err != nil {
 			s.fail(w, r, err)
 		}
 	}

@@ -49,7 +49,7 @@ type grants struct {
 	log     *slog.Logger
 	renewer Renewer                               // nil if tokens of the login are not renewed
 	hook    func(context.Context, *Renewal) error // Provider.Renew
-	turns   turns
+	turns   turns[string]
 	// farewell is told of a revoked grant whose tokens of the login are still to be
 	// revoked there. Nil erases them with the grant.
 	farewell func(id string)

@@ -156,7 +156,7 @@ func (s *Server) page(serve func(http.ResponseWriter, *http.Request) error, meth
 				s.log.WarnContext(r.Context(), "oauth: too many requests from one address", "path", r.URL.Path, "address", s.addr(r))
 				return pageError(http.StatusTooManyRequests, "Too many requests came from your address. Try again in a moment.")
 			}
-			return serve(w, r)
+			return serve(w, s.withAsker(r))
 		}()
 		if err != nil {
 			s.failPage(w, r, err)

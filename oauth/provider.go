@@ -202,6 +202,7 @@ type Server struct {
 	mint           *mint
 	grants         *grants
 	limits         *limiter
+	begun          begun
 	sweeper        *sweeper
 	pages          *pages
 	log            *slog.Logger

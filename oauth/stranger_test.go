@@ -1,12 +1,16 @@
 package oauth
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,4 +143,115 @@ func (f slowFor) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	}
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+}
+
+func askedFrom(ctx context.Context, addr string) context.Context {
+	return context.WithValue(ctx, askerKey{}, netip.MustParseAddr(addr))
+}
+
+func TestAStrangersSlowOriginsHoldUpNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDocuments(store.NewMemory(), slog.New(slog.DiscardHandler))
+		var fetches atomic.Int32
+		d.http = &http.Client{Transport: slowFor(func(r *http.Request) string {
+			if r.URL.Host == "evil.example" {
+				fetches.Add(1)
+				<-r.Context().Done()
+				return ""
+			}
+			return `{"client_id":"` + r.URL.String() + `","client_name":"x","redirect_uris":["https://good.example/cb"]}`
+		})}
+		stranger := askedFrom(t.Context(), "192.0.2.1")
+		for i := range 4 * maxFetches {
+			go d.client(stranger, fmt.Sprintf("https://evil.example/%d", i))
+		}
+		// They name the newcomer's document too, so that it would be fetched in their turn.
+		go d.client(stranger, "https://good.example/new")
+		synctest.Wait()
+		if n := fetches.Load(); n != maxFetchesOfOne {
+			t.Errorf("%d fetches of one address are under way, want %d", n, maxFetchesOfOne)
+		}
+		began := time.Now()
+		_, err := d.client(askedFrom(t.Context(), "192.0.2.2"), "https://good.example/new")
+		if waited := time.Since(began); err != nil || waited > 0 {
+			t.Errorf("a newcomer waited %v (virtual) for a stranger, err %v", waited, err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(d.turns.taken) != 0 {
+			t.Errorf("%d turns are left", len(d.turns.taken))
+		}
+	})
+}
+
+func TestAFloodOfDocumentsPushesOutItsOwn(t *testing.T) {
+	d := newDocuments(store.NewMemory(), slog.New(slog.DiscardHandler))
+	d.http = &http.Client{Transport: slowFor(func(r *http.Request) string {
+		return `{"client_id":"` + r.URL.String() + `","client_name":"x","redirect_uris":["https://x.example/cb"]}`
+	})}
+	const newcomer = "https://new.example/client"
+	if _, err := d.client(askedFrom(t.Context(), "192.0.2.2"), newcomer); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 * maxRecent {
+		if _, err := d.client(askedFrom(t.Context(), "192.0.2.1"), fmt.Sprintf("https://x.example/%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d.recent[newcomer] == nil || len(d.recent) != maxRecent {
+		t.Errorf("%d documents are in memory, the newcomer's among them: %v", len(d.recent), d.recent[newcomer] != nil)
+	}
+}
+
+func TestSignInsThatAreBegunAreBounded(t *testing.T) {
+	var b begun
+	now := time.Unix(1_800_000_000, 0)
+	address := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
+	flood := address(1)
+	for i := range maxBegun {
+		if !b.allow(flood, now.Add(time.Duration(i)*time.Millisecond)) {
+			t.Fatalf("number %d was refused", i)
+		}
+	}
+	now = now.Add(maxBegun * time.Millisecond)
+	if b.allow(flood, now) {
+		t.Error("who began them all begins more")
+	}
+	for i := range fewBegun {
+		if !b.allow(address(2), now) {
+			t.Fatalf("a newcomer's number %d was refused", i)
+		}
+	}
+	if b.allow(address(2), now) {
+		t.Error("a newcomer may begin any number")
+	}
+	for i := range 2 * maxBegun {
+		b.allow(address(3+i), now)
+	}
+	if b.total != 2*maxBegun || b.allow(address(9_999_999), now) {
+		t.Errorf("%d were begun", b.total)
+	}
+	if now = now.Add(transactionTTL + time.Minute); !b.allow(flood, now) || b.total != 1 {
+		t.Errorf("when all are over, %d count", b.total)
+	}
+	if !b.allow(flood, now.Add(-time.Hour)) || !b.allow(flood, now.Add(240*time.Hour)) || b.total != 1 {
+		t.Errorf("after the clock jumped, %d count", b.total)
+	}
+}
+
+func TestAFloodOfSignInsIsToldToWait(t *testing.T) {
+	w := newWorld(t, nil)
+	client := w.registers()
+	for range maxBegun {
+		w.s.begun.allow(w.s.addr(httptest.NewRequest("GET", w.url("/authorize"), nil)), time.Now())
+	}
+	for range fewBegun { // those of the test's own address
+		w.s.begun.allow(netip.MustParseAddr("127.0.0.1"), time.Now())
+	}
+	if a := w.browser().get(w.asks(client)); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "Try again") {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	for r := range w.s.records.List(t.Context(), transactionPrefix) {
+		t.Errorf("%s was written", r.Key)
+	}
 }

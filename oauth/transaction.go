@@ -82,6 +82,10 @@ var errLost = errors.New("oauth: no such sign-in under way in this browser")
 
 // begin keeps a transaction and returns the handle.
 func (s *Server) begin(ctx context.Context, k kind, browser string, t *transaction) (token, error) {
+	if !s.begun.allow(askerOf(ctx), time.Now()) {
+		s.log.WarnContext(ctx, "oauth: too many sign-ins were begun", "address", askerOf(ctx))
+		return token{}, pageError(http.StatusServiceUnavailable, "Very many people sign in here just now. Try again in some minutes.")
+	}
 	handle := s.mint.issue(k, newID())
 	plain, err := json.Marshal(t)
 	if err != nil {
