@@ -308,11 +308,14 @@ func (d *Disk) Names() []string {
 	return names
 }
 
-// Clone returns a disk with the same contents, all durable.
+// Clone returns a disk with the contents that this one has at one moment, all durable:
+// whoever writes to it meanwhile has done so before or after all of it.
 func (d *Disk) Clone() *Disk {
 	c := New(uint64(d.Ops()))
-	for _, name := range d.Names() {
-		c.SetContents(name, d.Contents(name))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(d.names)) {
+		c.SetContents(name, d.names[name].data)
 	}
 	return c
 }
