@@ -33,11 +33,39 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if r.Method == http.MethodPost {
+		s.openPosted(w, f)
+		return nil
+	}
 	browser := s.knowBrowser(w, r)
 	if user := s.remembered(r, client, request); user != "" && !request.AskAgain {
 		return s.startLogin(w, r, browser, &transaction{Request: *request, Presumed: user}, "")
 	}
 	return s.askConsent(w, r, browser, client, &transaction{Request: *request})
+}
+
+// authorizeParameters are those that checkAuthRequest reads and that a good request may have.
+var authorizeParameters = []string{
+	"client_id", "redirect_uri", "state", "response_type", "response_mode", "scope", "prompt",
+	"code_challenge", "code_challenge_method", "dpop_jkt",
+}
+
+// openPosted has the browser open a request that was posted, as an address. With the POST of
+// another site it brings no cookie (SameSite=Lax), so it would get a new one with each, and
+// drop those of sign-ins under way when it has too many. Only what is known goes into the
+// address: a program that sends its secret as well sees it nowhere.
+func (s *Server) openPosted(w http.ResponseWriter, f form) {
+	params := url.Values{}
+	for _, name := range authorizeParameters {
+		if v := f.get(name); v != "" {
+			params.Set(name, v)
+		}
+	}
+	if len(f.resources) > 0 {
+		params["resource"] = f.resources
+	}
+	w.Header().Set("Location", s.url("/authorize")+"?"+params.Encode())
+	w.WriteHeader(http.StatusSeeOther)
 }
 
 // authorizeForm reads the parameters from the address, or from a form (OIDC Core

@@ -15,7 +15,11 @@ func TestAnAuthorizationRequestMayBePosted_OIDC_Core_3_1_2_1(t *testing.T) {
 	client := w.registers()
 	u, _ := url.Parse(w.asks(client))
 	b := w.browser()
-	page := b.post(w.url("/authorize"), u.Query(), "Sec-Fetch-Site", "cross-site", "Origin", "https://app.example")
+	posted := b.post(w.url("/authorize"), u.Query(), "Sec-Fetch-Site", "cross-site", "Origin", "https://app.example")
+	if posted.status != http.StatusSeeOther {
+		t.Fatalf("got %d %s", posted.status, posted.body)
+	}
+	page := b.get(posted.header.Get("Location"))
 	if page.status != 200 || !strings.Contains(page.body, "Deny") {
 		t.Fatalf("got %d %s", page.status, page.body)
 	}

@@ -66,7 +66,10 @@ func TestRFC6749(t *testing.T) {
 			client := w.registers()
 			u, _ := url.Parse(w.asks(client))
 			w.wantStatus("GET", w.browser().get(u.String()), 200)
-			w.wantStatus("POST", w.browser().post(w.url("/authorize"), u.Query()), 200)
+			b := w.browser()
+			posted := b.post(w.url("/authorize"), u.Query())
+			w.wantStatus("POST", posted, 303)
+			w.wantStatus("what it leads to", b.get(posted.header.Get("Location")), 200)
 		}},
 		{"3.1", "a parameter without a value is as if it were not there, and one that is not known is ignored", func(w *world) {
 			client := w.registers()

@@ -31,20 +31,64 @@ func TestTheHostOnTheConsentPageIsWrittenInASCII(t *testing.T) {
 	}
 }
 
-// A browser sends no SameSite=Lax cookie with a POST of another site, so each gets a new one.
+// A browser sends no SameSite=Lax cookie with a POST of another site, so each POST that got
+// one set would bring it a new one, until the browser drops those of honest sign-ins.
 func TestManyPostedSignInsDoNotLockABrowserOut(t *testing.T) {
 	w := newWorld(t, nil)
 	client := w.registers()
 	u, _ := url.Parse(w.asks(client))
 	own, _ := url.Parse(w.srv.URL)
 	b := w.browser()
+	honest := b.get(w.asks(client))
 	for i := range 40 {
 		fresh := w.browser() // the POST of another site: without cookies
-		page := fresh.post(w.url("/authorize"), u.Query(), "Sec-Fetch-Site", "cross-site", "Origin", "https://app.example")
+		posted := fresh.post(w.url("/authorize"), u.Query(), "Sec-Fetch-Site", "cross-site", "Origin", "https://app.example")
 		b.http.Jar.SetCookies(own, fresh.http.Jar.Cookies(own)) // but what it sets stays
+		page := b.get(posted.header.Get("Location"), "Sec-Fetch-Site", "cross-site")
 		if a := b.post(w.url("/consent"), page.fields("decision", "allow")); a.status != 200 {
-			t.Fatalf("sign-in %d of this browser: %d, %d cookies", i+1, a.status, len(b.http.Jar.Cookies(own)))
+			t.Fatalf("sign-in %d of this browser: %d", i+1, a.status)
 		}
+		if n := len(b.http.Jar.Cookies(own)); n != 1 {
+			t.Fatalf("after %d posted sign-ins the browser has %d cookies", i+1, n)
+		}
+	}
+	if a := b.post(w.url("/consent"), honest.fields("decision", "allow")); a.status != 200 {
+		t.Errorf("the sign-in that began before them: %d", a.status)
+	}
+}
+
+// Neither a remembered consent nor a cookie of the attacker's is of use to a page of another
+// site that posts a sign-in.
+func TestASignInThatAnotherSitePostsIsAsked(t *testing.T) {
+	w := newWorld(t, nil)
+	client := w.registers()
+	b, attacker := w.browser(), w.browser()
+	b.mustAllow(w.asks(client), "alice", "remember", "yes")
+	u, _ := url.Parse(w.asks(client))
+	u.RawQuery += "&client_secret=hush&foo=bar"
+	posted := b.post(w.url("/authorize"), u.Query(), "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
+	to, q := posted.location()
+	if posted.status != http.StatusSeeOther || to != w.url("/authorize") || posted.header.Get("Set-Cookie") != "" {
+		t.Fatalf("got %d to %q, cookie %q", posted.status, to, posted.header.Get("Set-Cookie"))
+	}
+	if q.Get("client_secret") != "" || q.Get("foo") != "" || q.Get("state") != u.Query().Get("state") || q.Get("resource") != w.url("/mcp") {
+		t.Errorf("what the address says: %v", q)
+	}
+	if a := b.get(posted.header.Get("Location"), "Sec-Fetch-Site", "cross-site"); a.status != 200 || !strings.Contains(a.body, "Allow") {
+		t.Errorf("nobody was asked: %d %s", a.status, a.body)
+	}
+	if a := b.post(w.url("/authorize"), u.Query(), "Sec-Fetch-Site", "none"); a.status != http.StatusSeeOther {
+		t.Errorf("a POST that poses as a person's own: %d", a.status)
+	}
+	// Login fixation: a page that the attacker opened is of no use in the person's browser.
+	theirs := attacker.get(posted.header.Get("Location"))
+	if a := b.post(w.url("/consent"), theirs.fields("decision", "allow")); a.status != 400 {
+		t.Errorf("the attacker's page in the person's browser: %d", a.status)
+	}
+	// Nor may another site answer the page, even if it knows it.
+	page := b.get(posted.header.Get("Location"))
+	if a := b.post(w.url("/consent"), page.fields("decision", "allow"), "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"); a.status != 403 {
+		t.Errorf("an answer of another site: %d", a.status)
 	}
 }
 
