@@ -443,6 +443,9 @@ type settingsError struct{ error }
 
 func (e settingsError) Unwrap() error { return e.error }
 
+// ExitCode is how a program ends that runs an App and does not leave it to Main.
+func (e settingsError) ExitCode() int { return 2 }
+
 func exitCode(err error, program string, stderr io.Writer) int {
 	var bad settingsError
 	switch {

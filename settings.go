@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/causeway-mcp/causeway/internal/cmdline"
 	json "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -25,10 +26,7 @@ const (
 // environment, the settings file. What nobody says keeps its default.
 func parseSettings(set *flag.FlagSet, args []string, lookupEnv func(string) (string, bool)) error {
 	if err := set.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return fmt.Errorf("%w (-h lists the flags)", err)
+		return cmdline.Explain(set, args, err)
 	}
 	if set.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q (-h lists the flags)", set.Arg(0))

@@ -64,7 +64,7 @@ type remoteFlags struct {
 	signIn  bool
 }
 
-func (r *remoteFlags) define(f *settingsFlags) {
+func (r *remoteFlags) define(f *flags) {
 	f.Func("header", "a `header` for every request, \"Name: value\"; may be repeated", func(v string) error {
 		r.headers = append(r.headers, v)
 		return nil
@@ -94,7 +94,7 @@ func (r *remoteFlags) client() (*client.Client, error) {
 
 // A use is one use of a server from the command line.
 type use struct {
-	*settingsFlags
+	*flags
 	remote  remoteFlags
 	options caller.Options
 	printer caller.Printer
@@ -104,9 +104,9 @@ type use struct {
 }
 
 func newUse(name, usage string, stdout, stderr io.Writer) *use {
-	u := &use{settingsFlags: newFlags(name, usage, stderr), remote: remoteFlags{stderr: stderr}}
+	u := &use{flags: newFlags(name, usage, stderr), remote: remoteFlags{stderr: stderr}}
 	u.printer.Out, u.printer.Terminal = stdout, isTerminal(stdout)
-	u.remote.define(u.settingsFlags)
+	u.remote.define(u.flags)
 	u.BoolVar(&u.printer.JSON, "json", false, "print the result as JSON")
 	u.BoolVar(&u.options.SSE, "sse", false, "use the HTTP+SSE transport of 2024-11-05")
 	u.StringVar(&u.options.Version, "protocol-version", "", "the protocol `version` to ask for; the newest if it is left out")
@@ -223,7 +223,7 @@ func runCall(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		return err
 	}
 	if len(rest) < 2 || len(rest) > 3 {
-		return u.wrong("want a URL, a tool, and perhaps its arguments (-h says more)")
+		return u.wrong("want a URL, a tool, and perhaps its arguments")
 	}
 	var given json.RawMessage
 	if len(rest) == 3 {
@@ -253,7 +253,7 @@ func runTools(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return err
 	}
 	if len(rest) != 1 {
-		return u.wrong("want one URL (-h says more)")
+		return u.wrong("want one URL")
 	}
 	return u.with(ctx, rest[0], func(ctx context.Context, s *caller.Session) error {
 		all := []*mcp.Tool{}
@@ -277,7 +277,7 @@ func runResources(ctx context.Context, args []string, stdout, stderr io.Writer) 
 		return err
 	}
 	if len(rest) < 1 || len(rest) > 2 {
-		return u.wrong("want a URL, and perhaps the URI of a resource (-h says more)")
+		return u.wrong("want a URL, and perhaps the URI of a resource")
 	}
 	return u.with(ctx, rest[0], func(ctx context.Context, s *caller.Session) error {
 		if len(rest) == 2 {
@@ -315,7 +315,7 @@ func runPrompts(ctx context.Context, args []string, stdin io.Reader, stdout, std
 		return err
 	}
 	if len(rest) < 1 || len(rest) > 3 {
-		return u.wrong("want a URL, and perhaps the name of a prompt and its arguments (-h says more)")
+		return u.wrong("want a URL, and perhaps the name of a prompt and its arguments")
 	}
 	var given map[string]string
 	if len(rest) == 3 {

@@ -20,7 +20,7 @@ import (
 
 // runConnect is a host's stdio server that stands for remote ones.
 func runConnect(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	set, err := parseConnect(args, stderr)
+	set, err := parseConnect(newFlags("connect", connectUsage, stderr), args)
 	if err != nil {
 		return err
 	}
@@ -133,12 +133,6 @@ type connectSettings struct {
 	// loginFlags: there are flags that login must be given too.
 	loginFlags bool
 	version    bool
-}
-
-// explained is a mistake on the command line, said in one line.
-func explained(stderr io.Writer, format string, args ...any) error {
-	fmt.Fprintf(stderr, "causeway connect: %s\n", fmt.Sprintf(format, args...))
-	return errUsage
 }
 
 func (f *connectFlags) settings(stderr io.Writer) (*connectSettings, error) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/textproto"
@@ -29,8 +28,10 @@ local servers only. Flags may stand before or after the URL; they are those of m
   causeway connect docs=https://docs.example.com/mcp code=https://code.example.com/mcp
 
 Several servers become one: their tools are called docs__search, code__review and so on.
-A number after the URL is the port for the answer of a sign-in.
+A number after the URL is the port of this machine, 1 to 65535, at which the browser
+answers after a sign-in; a free one is taken if it is left out.
 
+Flags:
 `
 
 // connectFlags are the flags as they were written.
@@ -124,45 +125,53 @@ func (f *connectFlags) authorizeParam(value string) error {
 	return nil
 }
 
-// parseConnect reads the command line of connect. An error has been explained.
-func parseConnect(args []string, stderr io.Writer) (*connectSettings, error) {
+// parseConnect reads a command line with the flags of connect, besides those that fs has.
+// An error has been explained.
+func parseConnect(fs *flags, args []string) (*connectSettings, error) {
 	f := &connectFlags{pingInterval: 30}
-	fs := flag.NewFlagSet("connect", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	f.define(fs)
-	for len(args) > 0 {
-		if err := fs.Parse(args); err != nil {
-			return nil, flagError(fs, err, stderr)
-		}
-		if args = fs.Args(); len(args) > 0 {
-			if err := f.positional(args[0]); err != nil {
-				return nil, explained(stderr, "%v", err)
-			}
-			args = args[1:]
+	f.define(fs.FlagSet)
+	rest, err := fs.parse(args)
+	if err != nil {
+		return nil, err
+	}
+	for _, arg := range rest {
+		if err := f.positional(arg); err != nil {
+			return nil, fs.wrong("%v", err)
 		}
 	}
 	for name, n := range map[string]int{"auth-timeout": f.authTimeout, "connect-timeout": f.connectTimeout,
 		"headers-timeout": f.headersTimeout, "body-timeout": f.bodyTimeout} {
 		if n < 0 {
-			return nil, explained(stderr, "--%s %d: want a number of seconds", name, n)
+			return nil, fs.wrong("--%s %d: want a number of seconds", name, n)
 		}
 	}
 	if len(f.servers) == 0 && !f.version {
-		fmt.Fprint(stderr, connectUsage)
-		return nil, explained(stderr, `which server? Give its URL, or "causeway connect -h" for all flags`)
+		return nil, fs.wrong("which server? Give its URL, as in: %s https://mcp.example.com/mcp", fs.Name())
 	}
-	s, err := f.settings(stderr)
+	s, err := f.settings(fs.Output())
 	if err != nil {
-		return nil, explained(stderr, "%v", err)
+		return nil, fs.wrong("%v", err)
 	}
 	return s, nil
+}
+
+// badPort says what is wrong with a number among the arguments.
+func badPort(port int, first bool) error {
+	switch {
+	case port < 1 || port > 65535:
+		return fmt.Errorf("the port %d for the answer of a sign-in is none: it is from 1 to 65535, above 1023 for most people; leave it out, and a free one is taken", port)
+	case first:
+		return fmt.Errorf("%d stands before the URL: a port for the answer of a sign-in comes after the URL, from 1 to 65535", port)
+	default:
+		return fmt.Errorf("%d is a second port: give one after the URL, from 1 to 65535", port)
+	}
 }
 
 // positional takes a URL, NAME=URL or, as mcp-remote has it, the callback port.
 func (f *connectFlags) positional(arg string) error {
 	if port, err := strconv.Atoi(arg); err == nil {
 		if port < 1 || port > 65535 || len(f.servers) == 0 || f.port != 0 {
-			return fmt.Errorf("%q: after the URL, one port from 1 to 65535", arg)
+			return badPort(port, len(f.servers) == 0)
 		}
 		f.port = port
 		return nil
@@ -173,60 +182,6 @@ func (f *connectFlags) positional(arg string) error {
 	}
 	f.servers = append(f.servers, server)
 	return nil
-}
-
-// flagError explains a flag that does not exist, with the one that was meant.
-func flagError(fs *flag.FlagSet, err error, stderr io.Writer) error {
-	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stderr, connectUsage, "Flags:\n")
-		fs.SetOutput(stderr)
-		fs.PrintDefaults()
-		return err
-	}
-	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
-	if !unknown {
-		return explained(stderr, "%v", err)
-	}
-	hint := ""
-	if near := nearest(fs, strings.TrimLeft(name, "-")); near != "" {
-		hint = fmt.Sprintf(" Did you mean --%s?", near)
-	}
-	return explained(stderr, `there is no flag --%s.%s "causeway connect -h" lists all.`, strings.TrimLeft(name, "-"), hint)
-}
-
-// nearest finds the flag that differs least from name, if any comes close.
-func nearest(fs *flag.FlagSet, name string) string {
-	best, least := "", len(name)/3+2
-	fs.VisitAll(func(f *flag.Flag) {
-		d := distance(f.Name, name)
-		if strings.HasPrefix(f.Name, name) {
-			d = min(d, 1) // it was cut
-		}
-		if d < least {
-			best, least = f.Name, d
-		}
-	})
-	return best
-}
-
-// distance is that of Levenshtein.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := before
-			if a[i] != b[j] {
-				cost = 1 + min(before, row[j], row[j+1])
-			}
-			before, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)

@@ -68,7 +68,7 @@ func TestConnectFlags(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stderr bytes.Buffer
-			s, err := parseConnect(tc.args, &stderr)
+			s, err := parseConnect(newFlags("connect", connectUsage, &stderr), tc.args)
 			if err != nil {
 				t.Fatalf("%v: %s", err, &stderr)
 			}
@@ -94,8 +94,10 @@ func TestConnectFlagsThatAreRefused(t *testing.T) {
 		"a flag nobody knows":       {"https://a.example/mcp --xyzzy", "no flag --xyzzy"},
 		"no URL":                    {"a.example/mcp", "https://"},
 		"a file":                    {"file:///etc/passwd", "https://"},
-		"a port before the URL":     {"3334 https://a.example/mcp", "after the URL"},
-		"a port that is none":       {"https://a.example/mcp 70000", "65535"},
+		"a port before the URL":     {"3334 https://a.example/mcp", "comes after the URL"},
+		"a port that is none":       {"https://a.example/mcp 70000", "from 1 to 65535"},
+		"a port of zero":            {"https://a.example/mcp 0", "leave it out"},
+		"two ports":                 {"https://a.example/mcp 3334 3335", "second port"},
 		"http to another machine":   {"http://a.example/mcp", "--allow-http"},
 		"another transport":         {"https://a.example/mcp --transport quic", "sse-first"},
 		"another protocol":          {"https://a.example/mcp --protocol old", "legacy"},

@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,8 +37,7 @@ ID is an object's whole id, or the part of one that list shows ("s-1a2b3c…9f0e
 or only its beginning), for import always the whole. An export holds what its
 owner may want to keep secret: the file is readable by you alone.
 
-  -data DIR   the program's data directory; otherwise $CAUSEWAY_DATA, or the only
-              one in .causeway
+Flags:
 `
 
 // Names in a data directory, as causeway.App lays it out.
@@ -65,19 +64,24 @@ var dataCommands = map[string]dataCommand{
 }
 
 func runData(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	dir, words, err := dataArguments(args, stderr)
+	f := newFlags("data", dataUsage, stderr)
+	dir := ""
+	f.StringVar(&dir, "data", "", "the program's data `directory`; otherwise $CAUSEWAY_DATA, or the only one in .causeway")
+	words, err := f.parse(args)
 	if err != nil {
 		return err
 	}
 	if len(words) == 0 || words[0] == "help" {
-		fmt.Fprint(stdout, dataUsage)
+		f.help(stdout)
 		return nil
 	}
 	name, words := words[0], words[1:]
 	command, ok := dataCommands[name]
-	if !ok || !slices.Contains(command.args, len(words)) {
-		fmt.Fprintf(stderr, "causeway data: there is no %q with %d arguments\n\n%s", name, len(words), dataUsage)
-		return errUsage
+	if !ok {
+		return f.wrong("there is no %q%s", name, didYouMean(name, maps.Keys(dataCommands)))
+	}
+	if !slices.Contains(command.args, len(words)) {
+		return f.wrong("%s does not take %d arguments", name, len(words))
 	}
 	if dir, err = chooseData(dir); err != nil {
 		return err
@@ -88,29 +92,6 @@ func runData(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	}
 	d.in, d.out = stdin, stdout
 	return errors.Join(command.run(ctx, d, words), d.close())
-}
-
-// dataArguments takes the flags out from among the words. After "--" all are words.
-func dataArguments(args []string, stderr io.Writer) (dir string, words []string, err error) {
-	flags := flag.NewFlagSet("causeway data", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, dataUsage) }
-	flags.StringVar(&dir, "data", "", "")
-	var rest []string
-	if i := slices.Index(args, "--"); i >= 0 {
-		args, rest = args[:i], args[i+1:]
-	}
-	for {
-		if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-			return "", nil, err
-		} else if err != nil {
-			return "", nil, errUsage
-		}
-		if flags.NArg() == 0 {
-			return dir, append(words, rest...), nil
-		}
-		words, args = append(words, flags.Arg(0)), flags.Args()[1:]
-	}
 }
 
 // chooseData finds the directory that was meant, and sees that it is one before

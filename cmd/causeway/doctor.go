@@ -41,7 +41,7 @@ func runDoctor(ctx context.Context, args []string, stdout, stderr io.Writer) err
 		return err
 	}
 	if len(rest) != 1 {
-		return f.wrong("want one URL (-h says more)")
+		return f.wrong("want one URL")
 	}
 	header, err := remote.header()
 	if err != nil {

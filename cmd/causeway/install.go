@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -39,55 +38,19 @@ connect is written as the URL it stands for, where the other client can use one.
 Flags:
 `
 
-// settingsFlags are flags that may stand anywhere, and those that commands about
-// settings have in common.
+// settingsFlags are the flags that commands about settings have in common.
 type settingsFlags struct {
-	*flag.FlagSet
+	*flags
 	dryRun  bool
 	config  string
 	project bool
 }
 
-// newFlags are the flags of a command that takes them wherever they stand.
-func newFlags(name, usage string, stderr io.Writer) *settingsFlags {
-	f := &settingsFlags{FlagSet: flag.NewFlagSet("causeway "+name, flag.ContinueOnError)}
-	f.SetOutput(stderr)
-	f.Usage = func() {
-		fmt.Fprint(stderr, usage)
-		f.PrintDefaults()
-	}
-	return f
-}
-
 func newSettingsFlags(name, usage string, stderr io.Writer) *settingsFlags {
-	f := newFlags(name, usage, stderr)
+	f := &settingsFlags{flags: newFlags(name, usage, stderr)}
 	f.StringVar(&f.config, "config", "", "the settings `file`, if not the client's usual one")
 	f.BoolVar(&f.project, "project", false, "the settings of the project in the working directory instead of yours")
 	return f
-}
-
-// parse takes flags wherever they stand and returns what is none.
-func (f *settingsFlags) parse(args []string) ([]string, error) {
-	var rest []string
-	for {
-		if err := f.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				return nil, err
-			}
-			return nil, errUsage // Parse has said what
-		}
-		if f.NArg() == 0 {
-			return rest, nil
-		}
-		rest = append(rest, f.Arg(0))
-		args = f.Args()[1:]
-	}
-}
-
-// wrong says what is the matter with the command line.
-func (f *settingsFlags) wrong(format string, a ...any) error {
-	fmt.Fprintf(f.Output(), "%s: "+format+"\n", append([]any{f.Name()}, a...)...)
-	return errUsage
 }
 
 // file is the settings file of a client.
@@ -176,7 +139,7 @@ func runInstall(_ context.Context, args []string, stdout, stderr io.Writer) erro
 		return err
 	}
 	if len(rest) < 2 {
-		return f.wrong("want a client and a URL (-h says more)")
+		return f.wrong("want a client and a URL")
 	}
 	c, err := install.ClientByID(rest[0])
 	if err != nil {
@@ -253,7 +216,7 @@ func runUninstall(_ context.Context, args []string, stdout, stderr io.Writer) er
 		return err
 	}
 	if len(rest) < 2 {
-		return f.wrong("want a client and the name or URL of a server (-h says more)")
+		return f.wrong("want a client and the name or URL of a server")
 	}
 	c, err := install.ClientByID(rest[0])
 	if err != nil {

@@ -59,7 +59,7 @@ func TestInstallUninstallImport(t *testing.T) {
 		{"want a client", []string{"install", "cursor"}},
 		{"http", []string{"install", "cursor", "file:///x"}},
 		{"…@x.example", []string{"install", "cursor", "https://u:pass@x.example"}},
-		{"not defined", []string{"install", "cursor", "https://x.example", "--dry"}},
+		{"Did you mean --dry-run?", []string{"install", "cursor", "https://x.example", "--dry"}},
 		{"2 URLs", []string{"install", "cursor", "https://x.example", "https://y.example", "-name", "a"}},
 		{"Name: value", []string{"install", "cursor", "https://x.example", "-header", "nothing"}},
 		{"want a client", []string{"uninstall", "cursor"}},

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,48 +19,30 @@ there and no host has to wait.
 
 Usage: causeway login URL… [flags]
 
-The flags are those of "causeway connect" that say how to sign in (--device-code,
---static-oauth-client-info, --header …): give login and connect the same ones. Besides:
+The flags are those of "causeway connect", and -no-browser. Give login and connect the same
+ones: those that say how to sign in decide which tokens are used.
 
-  --no-browser   open no browser. Open the printed address anywhere; if that browser
-                 cannot reach this computer, paste the address that it ends at here.
+Flags:
 `
 
 const logoutUsage = `Revokes the tokens for remote MCP servers and forgets them.
 
-Usage: causeway logout URL…
+Usage: causeway logout URL… [flags]
        causeway logout --all
 
-  --allow-private HOST   as for "causeway connect", where the tokens are from a private network
+Flags:
 `
 
 // runLogin signs in, with the settings that connect would have.
 func runLogin(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	noBrowser, help := false, len(args) == 0
-	var rest []string
-	for _, arg := range args {
-		switch arg {
-		case "--no-browser", "-no-browser":
-			noBrowser = true
-		case "-h", "-help", "--help":
-			help = true
-		default:
-			rest = append(rest, arg)
-		}
-	}
-	if help {
-		fmt.Fprint(stderr, loginUsage)
-		if len(args) == 0 {
-			return errUsage
-		}
-		return flag.ErrHelp
-	}
-	set, err := parseConnect(rest, stderr)
+	f := newFlags("login", loginUsage, stderr)
+	noBrowser := f.Bool("no-browser", false, "open no browser: the address is printed; if the browser that opens it cannot reach this computer, paste here the address that it ends at")
+	set, err := parseConnect(f, args)
 	if err != nil {
 		return err
 	}
 	options := set.signIn
-	if noBrowser {
+	if *noBrowser {
 		options.Open = func(context.Context, string) error { return nil }
 	}
 	c, err := client.New(options)
@@ -123,27 +104,22 @@ func tokenClient(stderr io.Writer, privateHosts ...string) (*client.Client, *cli
 }
 
 func runLogout(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("causeway logout", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, logoutUsage) }
-	all := flags.Bool("all", false, "")
+	f := newFlags("logout", logoutUsage, stderr)
+	all := f.Bool("all", false, "sign out of all servers")
 	var privateHosts []string
-	flags.Func("allow-private", "", list(&privateHosts))
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	f.Func("allow-private", "a `host` on a private network, as for \"causeway connect\"; may be repeated", list(&privateHosts))
+	servers, err := f.parse(args)
+	if err != nil {
 		return err
-	} else if err != nil {
-		return errUsage
 	}
-	if *all == (flags.NArg() > 0) {
-		flags.Usage()
-		return errUsage
+	if *all == (len(servers) > 0) {
+		return f.wrong("want the URLs of servers, or -all (causeway tokens lists them)")
 	}
 	c, _, err := tokenClient(stderr, privateHosts...)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	servers := flags.Args()
 	if *all {
 		if servers, err = signedIn(ctx, c); err != nil {
 			return err

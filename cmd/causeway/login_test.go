@@ -148,14 +148,14 @@ func TestLoginMistakesAreExplained(t *testing.T) {
 		want error
 		says string
 	}{
-		{mistakenLogin, nil, errUsage, "Usage: causeway login"},
-		{mistakenLogin, []string{"-h"}, flag.ErrHelp, "--no-browser"},
+		{mistakenLogin, nil, errUsage, "which server"},
+		{mistakenLogin, []string{"-h"}, flag.ErrHelp, "-no-browser"},
 		{mistakenLogin, []string{"https://mcp.example", "--nonesuch"}, errUsage, "--nonesuch"},
 		{mistakenLogin, []string{"--no-browser"}, errUsage, "which server"},
-		{mistakenLogout, nil, errUsage, "Usage: causeway logout"},
-		{mistakenLogout, []string{"--all", "https://mcp.example"}, errUsage, "Usage: causeway logout"},
+		{mistakenLogout, nil, errUsage, "want the URLs"},
+		{mistakenLogout, []string{"--all", "https://mcp.example"}, errUsage, "want the URLs"},
 		{mistakenLogout, []string{"-h"}, flag.ErrHelp, "Usage: causeway logout"},
-		{mistakenTokens, []string{"what"}, errUsage, "Usage: causeway tokens"},
+		{mistakenTokens, []string{"what"}, errUsage, "want no arguments"},
 	} {
 		var stderr bytes.Buffer
 		if err := test.run(test.args, &stderr); !errors.Is(err, test.want) || !strings.Contains(stderr.String(), test.says) {

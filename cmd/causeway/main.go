@@ -13,10 +13,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 )
 
@@ -50,6 +52,7 @@ func main() {
 
 func exitCode(err error, stderr io.Writer) int {
 	var status exitStatus
+	var setting interface{ ExitCode() int }
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
@@ -57,6 +60,9 @@ func exitCode(err error, stderr io.Writer) int {
 		return 2
 	case errors.As(err, &status):
 		return int(status)
+	case errors.As(err, &setting): // of an App
+		fmt.Fprintf(stderr, "causeway: %v\n", err)
+		return setting.ExitCode()
 	default:
 		fmt.Fprintf(stderr, "causeway: %v\n", err)
 		return 1
@@ -64,53 +70,70 @@ func exitCode(err error, stderr io.Writer) int {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	command := "help"
+	name := "help"
 	if len(args) > 0 {
-		command, args = args[0], args[1:]
+		name, args = args[0], args[1:]
 	}
-	switch command {
-	case "demo":
-		return runDemo(ctx, args, stdout, stderr)
-	case "connect":
-		return runConnect(ctx, args, os.Stdin, stdout, stderr)
-	case "expose":
-		return runExpose(ctx, args, stdout, stderr)
-	case "expose-guard":
-		return runExposeGuard()
-	case "install":
-		return runInstall(ctx, args, stdout, stderr)
-	case "uninstall":
-		return runUninstall(ctx, args, stdout, stderr)
-	case "import":
-		return runImport(ctx, args, stdout, stderr)
-	case "doctor":
-		return runDoctor(ctx, args, stdout, stderr)
-	case "call":
-		return runCall(ctx, args, os.Stdin, stdout, stderr)
-	case "tools":
-		return runTools(ctx, args, stdout, stderr)
-	case "resources":
-		return runResources(ctx, args, stdout, stderr)
-	case "prompts":
-		return runPrompts(ctx, args, os.Stdin, stdout, stderr)
-	case "data":
-		return runData(ctx, args, os.Stdin, stdout, stderr)
-	case "login":
-		return runLogin(ctx, args, os.Stdin, stdout, stderr)
-	case "logout":
-		return runLogout(ctx, args, stdout, stderr)
-	case "tokens":
-		return runTokens(ctx, args, stdout, stderr)
+	std := stdio{os.Stdin, stdout, stderr}
+	if do, ok := commands[name]; ok {
+		return do(ctx, args, std)
+	}
+	switch name {
 	case "version", "-version", "--version":
 		fmt.Fprintf(stdout, "causeway %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return nil
 	case "help", "-h", "-help", "--help":
-		fmt.Fprint(stdout, usage)
-		return nil
-	default:
-		fmt.Fprintf(stderr, "causeway: there is no command %q\n\n%s", command, usage)
-		return errUsage
+		return help(ctx, args, std)
 	}
+	fmt.Fprintf(stderr, "causeway: there is no command %q%s Run causeway help for all\n", name, ending(didYouMean(name, maps.Keys(commands))))
+	return errUsage
+}
+
+// stdio are the streams of a command.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+type command func(ctx context.Context, args []string, std stdio) error
+
+var commands = map[string]command{
+	"demo":      func(ctx context.Context, a []string, s stdio) error { return runDemo(ctx, a, s.out, s.err) },
+	"connect":   func(ctx context.Context, a []string, s stdio) error { return runConnect(ctx, a, s.in, s.out, s.err) },
+	"expose":    func(ctx context.Context, a []string, s stdio) error { return runExpose(ctx, a, s.out, s.err) },
+	"install":   func(ctx context.Context, a []string, s stdio) error { return runInstall(ctx, a, s.out, s.err) },
+	"uninstall": func(ctx context.Context, a []string, s stdio) error { return runUninstall(ctx, a, s.out, s.err) },
+	"import":    func(ctx context.Context, a []string, s stdio) error { return runImport(ctx, a, s.out, s.err) },
+	"doctor":    func(ctx context.Context, a []string, s stdio) error { return runDoctor(ctx, a, s.out, s.err) },
+	"call":      func(ctx context.Context, a []string, s stdio) error { return runCall(ctx, a, s.in, s.out, s.err) },
+	"tools":     func(ctx context.Context, a []string, s stdio) error { return runTools(ctx, a, s.out, s.err) },
+	"resources": func(ctx context.Context, a []string, s stdio) error { return runResources(ctx, a, s.out, s.err) },
+	"prompts":   func(ctx context.Context, a []string, s stdio) error { return runPrompts(ctx, a, s.in, s.out, s.err) },
+	"data":      func(ctx context.Context, a []string, s stdio) error { return runData(ctx, a, s.in, s.out, s.err) },
+	"login":     func(ctx context.Context, a []string, s stdio) error { return runLogin(ctx, a, s.in, s.out, s.err) },
+	"logout":    func(ctx context.Context, a []string, s stdio) error { return runLogout(ctx, a, s.out, s.err) },
+	"tokens":    func(ctx context.Context, a []string, s stdio) error { return runTokens(ctx, a, s.out, s.err) },
+	// What causeway expose starts, for itself.
+	"expose-guard": func(context.Context, []string, stdio) error { return runExposeGuard() },
+}
+
+// help prints what commands there are, or the help of one.
+func help(ctx context.Context, args []string, std stdio) error {
+	if len(args) > 0 && args[0] != "expose-guard" {
+		if do, ok := commands[args[0]]; ok {
+			return do(ctx, []string{"-h"}, std)
+		}
+	}
+	fmt.Fprint(std.out, usage)
+	return nil
+}
+
+// ending ends a sentence, unless it has an end.
+func ending(sentence string) string {
+	if strings.HasSuffix(sentence, "?") {
+		return sentence
+	}
+	return sentence + "."
 }
 
 // version is the module's version in a released binary, else what the build knows

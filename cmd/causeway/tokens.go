@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"strings"
@@ -16,7 +14,9 @@ import (
 
 const tokensUsage = `Lists the tokens that are kept for remote MCP servers, without the tokens.
 
-Usage: causeway tokens [--json]
+Usage: causeway tokens [flags]
+
+Flags:
 `
 
 // tokensReport is the JSON that tokens prints.
@@ -26,15 +26,14 @@ type tokensReport struct {
 }
 
 func runTokens(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("causeway tokens", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, tokensUsage) }
-	asJSON := flags.Bool("json", false, "")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	f := newFlags("tokens", tokensUsage, stderr)
+	asJSON := f.Bool("json", false, "print them as JSON")
+	rest, err := f.parse(args)
+	if err != nil {
 		return err
-	} else if err != nil || flags.NArg() > 0 {
-		flags.Usage()
-		return errUsage
+	}
+	if len(rest) > 0 {
+		return f.wrong("want no arguments; it lists all servers")
 	}
 	c, store, err := tokenClient(stderr)
 	if err != nil {
