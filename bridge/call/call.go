@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -121,13 +122,53 @@ func (o *Options) clientOptions(said *notes) *mcp.ClientOptions {
 	return co
 }
 
-// cause is why something failed: the reason of the transport, where there is one. The
-// SDK turns it into an error of the server's, or loses it.
+// cause is why something failed: the reason of the transport, where there is one, or the
+// answer that was no message. The SDK turns it into an error of the server's, or loses it.
 func (s *Session) cause(err error) error {
 	if reason := s.watch.failure(); reason != nil {
 		return fmt.Errorf("reaching the server: %w", reason)
 	}
+	if r, ok := Refused(err); ok && r.Code != codeRejected {
+		return err
+	}
+	if answer := s.watch.foreign(err); answer != nil {
+		return answer
+	}
 	return err
+}
+
+// codeRejected is what the SDK makes of a status that is no answer.
+const codeRejected = -32005
+
+// An AnswerError is an answer over HTTP that is none of MCP's: an error of whatever
+// answers there, or a web page.
+type AnswerError struct {
+	// Status is the HTTP status.
+	Status int
+	// ContentType is the media type, without parameters; it may be empty.
+	ContentType string
+	err         error
+}
+
+func (e *AnswerError) Error() string {
+	if e.Status == http.StatusOK {
+		return "the server answers with " + cleanLine(e.ContentType)
+	}
+	return strings.TrimSpace(fmt.Sprintf("the server answers %d %s", e.Status, http.StatusText(e.Status)))
+}
+
+// Unwrap is what the SDK said.
+func (e *AnswerError) Unwrap() error { return e.err }
+
+// NoEndpoint reports whether the answer is what one gets where there is no MCP server: at
+// the wrong path, say.
+func (e *AnswerError) NoEndpoint() bool {
+	switch e.Status {
+	case http.StatusOK, http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotAcceptable,
+		http.StatusGone, http.StatusUnsupportedMediaType, http.StatusNotImplemented:
+		return true
+	}
+	return e.Status/100 == 3
 }
 
 // Call calls a tool with raw arguments, which are an object or nothing.
@@ -163,23 +204,29 @@ func Refused(err error) (*Refusal, bool) {
 	return nil, false
 }
 
-// Arguments reads what the command line gives: an object, and no other JSON value.
+// Arguments reads what the command line gives: an object, and no other JSON value. An
+// error says where in the text something is wrong.
 func Arguments(text string) (json.RawMessage, error) {
+	text = strings.TrimPrefix(text, "\ufeff") // which editors of Windows put before it
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
 	var o map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(text), &o); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			return nil, fmt.Errorf("the arguments are no JSON, at character %d: %w", syntax.Offset, err)
-		}
-		return nil, errors.New(`the arguments must be one JSON object, such as {"a": 1}`)
-	}
-	if o == nil {
-		return nil, errors.New(`the arguments must be one JSON object, such as {"a": 1}`)
+	var syntax *json.SyntaxError
+	switch err := json.Unmarshal([]byte(text), &o); {
+	case errors.As(err, &syntax):
+		return nil, fmt.Errorf("no JSON: %s: %w", position(text, syntax.Offset), err)
+	case err != nil, o == nil:
+		return nil, errors.New(`it must be one JSON object, such as {"a": 1}`)
 	}
 	return json.RawMessage(text), nil
+}
+
+// position is where the last of so many bytes of a text stands, for people.
+func position(text string, bytes int64) string {
+	before := text[:max(0, min(int(bytes), len(text))-1)]
+	line := before[strings.LastIndexByte(before, '\n')+1:]
+	return fmt.Sprintf("line %d, character %d", 1+strings.Count(before, "\n"), 1+utf8.RuneCountInString(line))
 }
 
 // notes writes lines from several goroutines.
@@ -205,6 +252,7 @@ type watcher struct {
 	mu     sync.Mutex
 	err    error
 	status int
+	kind   string // the media type
 }
 
 // errElsewhere: the server must not have what it is sent carried to another, by a
@@ -235,6 +283,7 @@ func (w *watcher) RoundTrip(r *http.Request) (*http.Response, error) {
 		w.err = err
 		if resp != nil {
 			w.status = resp.StatusCode
+			w.kind, _, _ = strings.Cut(resp.Header.Get("Content-Type"), ";")
 		}
 	}
 	return resp, err
@@ -250,4 +299,18 @@ func (w *watcher) lastStatus() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.status
+}
+
+// foreign is the last answer, if it is none of MCP's.
+func (w *watcher) foreign(err error) *AnswerError {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	kind := strings.ToLower(strings.TrimSpace(w.kind))
+	switch {
+	case w.status >= 300:
+	case w.status == http.StatusOK && kind != "" && kind != "application/json" && kind != "text/event-stream":
+	default:
+		return nil
+	}
+	return &AnswerError{w.status, kind, err}
 }

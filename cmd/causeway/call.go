@@ -2,12 +2,17 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
+	neturl "net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,7 +29,8 @@ input. Progress, messages and questions of the server go to standard error.
   causeway call http://127.0.0.1:8787/mcp add '{"a": 2, "b": 40}'
 
 Exit status: 0 it worked, 1 the tool or the server says no, 2 the command line makes no
-sense, 3 a sign-in is needed (causeway login URL), 4 the server cannot be reached.
+sense, 3 a sign-in is needed (causeway login URL), 4 no MCP server answers at URL, or not
+in time.
 
 Flags:
 `
@@ -128,6 +134,9 @@ func isTerminal(w io.Writer) bool {
 func (u *use) with(ctx context.Context, url string, do func(context.Context, *caller.Session) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, u.timeout, fmt.Errorf("it took longer than %v (-timeout)", u.timeout))
 	defer cancel()
+	if err := checkPort(url); err != nil {
+		return u.wrong("%v", err)
+	}
 	if lower := strings.ToLower(url); !strings.HasPrefix(lower, "https://") && !strings.HasPrefix(lower, "http://") {
 		return u.wrong("the server must be a URL that begins with https:// or http://, such as http://127.0.0.1:8787/mcp")
 	}
@@ -154,7 +163,7 @@ func (u *use) with(ctx context.Context, url string, do func(context.Context, *ca
 	}
 	s, err := caller.Dial(ctx, u.options)
 	if err != nil {
-		return u.explain(ctx, err, exitUnreachable)
+		return u.explain(ctx, u.misdirected(ctx, err), exitUnreachable)
 	}
 	err = do(ctx, s)
 	closed := s.Close()
@@ -175,9 +184,59 @@ func (u *use) server() string {
 	return u.options.URL
 }
 
+// checkPort says what ports there are, which nothing else on the way to a request does.
+func checkPort(server string) error {
+	u, err := neturl.Parse(server)
+	if err != nil || u.Port() == "" {
+		return nil // what is wrong with it is said elsewhere
+	}
+	if n, err := strconv.Atoi(u.Port()); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("the port %s is none: from 1 to 65535", u.Port())
+	}
+	return nil
+}
+
+// A wrongPath is the error that there is no MCP server at a URL.
+type wrongPath struct {
+	text string
+	err  error
+}
+
+func (e wrongPath) Error() string { return e.text }
+func (e wrongPath) Unwrap() error { return e.err }
+
+// misdirected says where the endpoint is, if err is that it is not at the URL.
+func (u *use) misdirected(ctx context.Context, err error) error {
+	var answer *caller.AnswerError
+	if !errors.As(err, &answer) || !answer.NoEndpoint() {
+		return err
+	}
+	server, elsewhere, secret := u.server(), caller.Endpoint(ctx, u.options.URL), u.server() == "URL"
+	if secret {
+		server = "the URL"
+	}
+	said := server + " is no MCP endpoint: " + strings.Replace(answer.Error(), "the server", "it", 1) + ". "
+	parsed, _ := neturl.Parse(u.options.URL)
+	switch {
+	case elsewhere != "" && secret:
+		found, _ := neturl.Parse(elsewhere)
+		said += found.Path + " of the same server is one: use that"
+	case elsewhere != "":
+		said += elsewhere + " is one: use that"
+	case parsed != nil && strings.HasSuffix(strings.TrimRight(parsed.Path, "/"), "/mcp"):
+		said += "Check the path"
+	default:
+		said += "Most are at /mcp, and nothing of the kind is there"
+	}
+	return wrongPath{said, err}
+}
+
 // explain says what went wrong and gives it an exit status.
 func (u *use) explain(ctx context.Context, err error, status exitStatus) error {
 	var said exitStatus
+	var path wrongPath
+	var answer *caller.AnswerError
+	var record tls.RecordHeaderError
 	switch refused, ok := caller.Refused(err); {
 	case errors.As(err, &said), errors.Is(err, errUsage):
 		return err
@@ -187,9 +246,15 @@ func (u *use) explain(ctx context.Context, err error, status exitStatus) error {
 	case ctx.Err() != nil:
 		fmt.Fprintf(u.Output(), "%s: %v\n", u.Name(), context.Cause(ctx))
 		return status
+	case errors.As(err, &path):
+	case errors.As(err, &answer) && answer.Status == http.StatusForbidden:
+		status = exitRefused
+	case errors.As(err, &answer):
 	case ok:
 		fmt.Fprintf(u.Output(), "%s: %v\n", u.Name(), refused)
 		return exitRefused
+	case errors.As(err, &record):
+		err = fmt.Errorf("what answers there does not speak TLS: use http://, if it is on this machine")
 	}
 	fmt.Fprintf(u.Output(), "%s: %v (causeway doctor %s says more)\n", u.Name(), err, u.server())
 	return status
@@ -197,21 +262,96 @@ func (u *use) explain(ctx context.Context, err error, status exitStatus) error {
 
 // arguments reads an argument that is JSON, a file of it, or standard input.
 func arguments(text string, stdin io.Reader) (json.RawMessage, error) {
+	where := "the arguments"
 	switch {
 	case text == "-":
-		raw, err := io.ReadAll(io.LimitReader(stdin, 64<<20))
+		where = "standard input"
+		raw, err := io.ReadAll(io.LimitReader(stdin, maxArguments+1))
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading %s: %w", where, err)
 		}
 		text = string(raw)
 	case strings.HasPrefix(text, "@"):
-		raw, err := os.ReadFile(text[1:])
+		where = text[1:]
+		raw, err := readFile(where)
 		if err != nil {
 			return nil, err
 		}
 		text = string(raw)
+	case strings.HasPrefix(text, "'"):
+		return nil, errors.New(`the arguments begin with a single quote: this shell takes none for quotes; write "{\"a\": 1}", or put them in a file and give @FILE`)
 	}
-	return caller.Arguments(text)
+	if len(text) > maxArguments {
+		return nil, fmt.Errorf("%s: more than %d MiB", where, maxArguments>>20)
+	}
+	raw, err := caller.Arguments(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", where, err)
+	}
+	if raw == nil && where != "the arguments" {
+		return nil, fmt.Errorf(`%s is empty; no arguments are {}`, where)
+	}
+	return raw, nil
+}
+
+// maxArguments bounds the arguments of a call, in bytes.
+const maxArguments = 64 << 20
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxArguments+1))
+}
+
+// maxSuggested is how many names are looked through for the one that was meant.
+const maxSuggested = 1000
+
+// suggest adds to err, which is about a name, the name that was probably meant, if that
+// one is not among the names there are.
+func (u *use) suggest(err error, name, command string, names iter.Seq2[string, error]) error {
+	refused, ok := caller.Refused(err)
+	if !ok {
+		return err
+	}
+	hint := u.meant(name, command, names)
+	if hint == "" {
+		return err
+	}
+	fmt.Fprintf(u.Output(), "%s: %v%s\n", u.Name(), refused, hint)
+	return exitRefused
+}
+
+// meant is what a name that the server does not list may have been meant for, and what
+// lists them; "" if it lists it, or does not say.
+func (u *use) meant(name, command string, names iter.Seq2[string, error]) string {
+	var all []string
+	for have, err := range names {
+		if err != nil || have == name {
+			return ""
+		}
+		if all = append(all, have); len(all) == maxSuggested {
+			break
+		}
+	}
+	return fmt.Sprintf("%s Run causeway %s %s for all", ending(didYouMean(name, slices.Values(all))), command, u.server())
+}
+
+// namesOf are the names of what a server lists.
+func namesOf[T any](items iter.Seq2[T, error], name func(T) string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for item, err := range items {
+			if err != nil {
+				yield("", err)
+				return
+			}
+			if !yield(name(item), nil) {
+				return
+			}
+		}
+	}
 }
 
 func runCall(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
@@ -232,17 +372,31 @@ func runCall(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		}
 	}
 	return u.with(ctx, rest[0], func(ctx context.Context, s *caller.Session) error {
+		tools := namesOf(s.Tools(ctx, nil), func(t *mcp.Tool) string { return t.Name })
 		res, err := s.Call(ctx, rest[1], given)
 		if err != nil {
-			return err
+			return u.suggest(err, rest[1], "tools", tools)
 		}
 		if err := u.printer.Tool(rest[1], res); err != nil {
 			return err
 		}
-		if res.IsError {
-			return exitRefused
+		if !res.IsError {
+			return nil
 		}
-		return nil
+		if mentions(res, rest[1]) { // many servers answer so to a name that they do not know
+			if hint := u.meant(rest[1], "tools", tools); hint != "" {
+				fmt.Fprintf(u.Output(), "%s: there is no tool %q%s\n", u.Name(), rest[1], hint)
+			}
+		}
+		return exitRefused
+	})
+}
+
+// mentions reports whether the text of a result has a name in it.
+func mentions(res *mcp.CallToolResult, name string) bool {
+	return slices.ContainsFunc(res.Content, func(c mcp.Content) bool {
+		text, ok := c.(*mcp.TextContent)
+		return ok && strings.Contains(text.Text, name)
 	})
 }
 
@@ -283,7 +437,7 @@ func runResources(ctx context.Context, args []string, stdout, stderr io.Writer) 
 		if len(rest) == 2 {
 			res, err := s.ReadResource(ctx, &mcp.ReadResourceParams{URI: rest[1]})
 			if err != nil {
-				return err
+				return u.suggest(err, rest[1], "resources", namesOf(s.Resources(ctx, nil), func(r *mcp.Resource) string { return r.URI }))
 			}
 			return u.printer.Resource(res)
 		}
@@ -331,7 +485,7 @@ func runPrompts(ctx context.Context, args []string, stdin io.Reader, stdout, std
 		if len(rest) > 1 {
 			res, err := s.GetPrompt(ctx, &mcp.GetPromptParams{Name: rest[1], Arguments: given})
 			if err != nil {
-				return err
+				return u.suggest(err, rest[1], "prompts", namesOf(s.Prompts(ctx, nil), func(p *mcp.Prompt) string { return p.Name }))
 			}
 			return u.printer.Prompt(rest[1], res)
 		}

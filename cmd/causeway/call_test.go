@@ -44,6 +44,19 @@ func TestCallAndLists(t *testing.T) {
 		t.Fatal(err)
 	}
 	pictures := t.TempDir()
+	bad := filepath.Join(t.TempDir(), "bad.json")
+	if err := os.WriteFile(bad, []byte("{\n  \"ä\": 2,\n  b: 40\n}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	marked := filepath.Join(t.TempDir(), "marked.json")
+	if err := os.WriteFile(marked, []byte("\ufeff{\"a\": 2, \"b\": 40}\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	base := strings.TrimSuffix(url, "/mcp")
+	page := answering(t, http.StatusOK, "text/html", "<h1>Welcome</h1>")
+	gone := answering(t, http.StatusNotFound, "text/plain", "no")
+	ill := answering(t, http.StatusInternalServerError, "text/plain", "ill")
+	shut := answering(t, http.StatusForbidden, "text/plain", "shut")
 	for _, tc := range []struct {
 		name   string
 		args   []string
@@ -56,7 +69,28 @@ func TestCallAndLists(t *testing.T) {
 		{"JSON", []string{"call", "-json", url, "add", "@" + file}, 0, `"42"`},
 		{"a form that is answered", []string{"call", url, "book_table", `{"restaurant": "x"}`, "-answer", `{"day": "2026-12-24", "people": 9, "outside": true}`}, 0, ""},
 		{"arguments that the tool refuses", []string{"call", url, "add", `{"a": "x"}`}, 1, ""},
-		{"a tool that is not there", []string{"call", url, "nothing"}, 1, "refuses"},
+		{"a tool that is not there", []string{"call", url, "nothing"}, 1, "refuses: unknown tool \"nothing\" (-32602). Run causeway tools " + url + " for all"},
+		{"a tool that is misspelt", []string{"call", url, "book-tabel"}, 1, "Did you mean \"book_table\"? Run causeway tools " + url + " for all"},
+		{"a prompt that is misspelt", []string{"prompts", url, "tripp"}, 1, "Did you mean \"trip\"? Run causeway prompts " + url + " for all"},
+		{"a resource that is misspelt", []string{"resources", url, "demo://bord"}, 1, "Did you mean \"demo://board\"? Run causeway resources " + url + " for all"},
+		{"the root of a server", []string{"call", base, "add"}, 4, base + " is no MCP endpoint: it answers 404 Not Found. " + base + "/mcp is one"},
+		{"another path of a server", []string{"tools", base + "/nowhere/"}, 4, "404 Not Found. " + base + "/mcp is one"},
+		{"the root of a server, with a secret", []string{"call", base + "?key=hush", "add"}, 4, "the URL is no MCP endpoint: it answers 404 Not Found. /mcp of the same server is one"},
+		{"a web page", []string{"call", page, "add"}, 4, "it answers with text/html. Most are at /mcp, and nothing of the kind is there"},
+		{"a web page at /mcp", []string{"call", page + "/mcp", "add"}, 4, "it answers with text/html. Check the path (causeway doctor " + page + "/mcp says more)"},
+		{"nothing but 404", []string{"call", gone + "/mcp", "add"}, 4, "it answers 404 Not Found"},
+		{"a server that is ill", []string{"call", ill + "/mcp", "add"}, 4, "the server answers 500 Internal Server Error"},
+		{"a server that forbids it", []string{"call", shut + "/mcp", "add"}, 1, "the server answers 403 Forbidden"},
+		{"https where there is none", []string{"call", "https" + strings.TrimPrefix(url, "http"), "add"}, 4, "does not speak TLS: use http://"},
+		{"a port that is none", []string{"call", "http://127.0.0.1:99999/mcp", "add"}, 2, "port 99999 is none: from 1 to 65535"},
+		{"no host", []string{"call", "http:///mcp", "add"}, 2, "no host"},
+		{"a file that is not there", []string{"call", url, "add", "@" + bad + "x"}, 2, bad + "x"},
+		{"a file that is no JSON", []string{"call", url, "add", "@" + bad}, 2, bad + ": no JSON: line 3, character 3: invalid character 'b'"},
+		{"a file with a byte order mark", []string{"call", url, "add", "@" + marked}, 0, "42"},
+		{"arguments that are no object", []string{"call", url, "add", "[1]"}, 2, "must be one JSON object"},
+		{"two values", []string{"call", url, "add", "{} {}"}, 2, "line 1, character 4: invalid character '{' after"},
+		{"arguments that are cut", []string{"call", url, "add", `{"a": `}, 2, "line 1, character 6: unexpected end"},
+		{"quotes that the shell kept", []string{"call", url, "add", `'{"a":`}, 2, "begin with a single quote"},
 		{"arguments that are no JSON", []string{"call", url, "add", "{a:1}"}, 2, "no JSON"},
 		{"no tool", []string{"call", url}, 2, "want a URL"},
 		{"an unknown flag", []string{"call", url, "add", "--jsn"}, 2, "jsn"},
@@ -93,6 +127,57 @@ func TestCallAndLists(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Tools) == 0 || len(list.Tools[0].InputSchema) == 0 {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// answering is a server that answers everything alike.
+func answering(t *testing.T, status int, kind, body string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body))
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func TestArgumentsFromStandardInput(t *testing.T) {
+	url := startOpen(t)
+	for _, tc := range []struct {
+		name, in string
+		status   int
+		says     string
+	}{
+		{"an object", "{\"a\": 2,\n\"b\": 40}\n", 0, "42"},
+		{"nothing", " \n", 2, "standard input is empty"},
+		{"no JSON", "{\"a\": 2,\n}", 2, "standard input: no JSON: line 2, character 1: invalid character '}'"},
+		{"no object", "42", 2, "must be one JSON object"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			status := exitCode(runCall(t.Context(), []string{url, "add", "-"}, strings.NewReader(tc.in), &out, &errs), &errs)
+			if text := out.String() + errs.String(); status != tc.status || !strings.Contains(text, tc.says) {
+				t.Errorf("status %d\n%s", status, text)
+			}
+		})
+	}
+}
+
+// A tool that fails is no tool that is missing: nothing is suggested.
+func TestOnlyWhatIsNotListedIsMisspelt(t *testing.T) {
+	url := startOpen(t)
+	if status, _, errs := cli(t, "call", url, "add", `{"a": "x"}`); status != 1 || strings.Contains(errs, "mean") || strings.Contains(errs, "causeway tools") {
+		t.Errorf("status %d\n%s", status, errs)
+	}
+}
+
+func TestHelpOfCallNamesItsExitStatuses(t *testing.T) {
+	_, _, errs := cli(t, "call", "-h")
+	for _, want := range []string{"0 it worked", "1 the tool", "2 the command line", "3 a sign-in", "4 "} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("%q is not in\n%s", want, errs)
+		}
 	}
 }
 
