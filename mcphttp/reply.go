@@ -78,6 +78,11 @@ func (r *postReply) startStream() {
 	} else {
 		_ = r.events.comment() // the headers should not wait for the first event
 	}
+	// What a batch has of its answers was to go with the others, and now goes ahead.
+	for _, msg := range r.answers {
+		_ = r.send(msg, false)
+	}
+	r.answers = nil
 }
 
 func (r *postReply) answering() []string {
