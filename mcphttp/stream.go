@@ -357,6 +357,11 @@ func (h *Handler) serveResumed(w http.ResponseWriter, r *http.Request, s *sessio
 				h.log.Warn("an event could not be kept for replay", "error", err)
 			}
 		}
+		// Only the client says that there was such a stream: what is kept of it is
+		// bounded with that of all others.
+		if len(log.kept) > 0 {
+			s.logs.retire(log)
+		}
 	}
 	if len(out) == 0 {
 		// Everything has been told. There are clients (the TypeScript SDK 1.x, after an
