@@ -195,6 +195,13 @@ func callStream(nonce string, ids []string) string {
 	return "c" + nonce + "." + base64.RawURLEncoding.EncodeToString([]byte(strings.Join(ids, "\n")))
 }
 
+// Sequence numbers have seqBits bits; a client's word alone gets a stream half of the
+// way to the last.
+const (
+	seqBits       = 39
+	maxClaimedSeq = 1 << (seqBits - 1)
+)
+
 var errEventID = errors.New("Last-Event-ID: not an event id of this server")
 
 // parseEventID reads what a client sent as Last-Event-ID: outside bytes.
@@ -203,7 +210,7 @@ func parseEventID(s string) (eventID, error) {
 	if !ok || len(s) > 400 || stream == "" {
 		return eventID{}, errEventID
 	}
-	seq, err := strconv.ParseUint(num, 10, 39)
+	seq, err := strconv.ParseUint(num, 10, seqBits)
 	if err != nil || strconv.FormatUint(seq, 10) != num {
 		return eventID{}, errEventID
 	}

@@ -142,8 +142,9 @@ func (s *session) open(ctx context.Context, after int64) (q *queue, missed []eve
 		for _, ev := range kept {
 			missed = append(missed, event{id: eventID{listenStream, ev.seq}.String(), data: ev.data})
 		}
-		// A client may know of events that a lost log does not: go on after them.
-		l.seq = max(l.seq, uint64(after))
+		// A client may know of events that a lost log does not: go on after them. It may
+		// also make them up, and must not use up the ids that there are.
+		l.seq = max(l.seq, min(uint64(after), maxClaimedSeq))
 	}
 	if l.out != nil {
 		l.out.close() // the older stream ends; its client has the newer one
