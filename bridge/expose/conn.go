@@ -1,7 +1,6 @@
 package expose
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -15,13 +14,6 @@ import (
 	sdkrpc "github.com/modelcontextprotocol/go-sdk/jsonrpc"
 )
 
-// What a child may write to its standard output that is no message: some programs
-// print a greeting there. More than this is a program that does not speak MCP.
-const (
-	maxJunkLines = 1000
-	maxJunkBytes = 1 << 20
-)
-
 // writeTimeout is how long a child may leave its standard input unread.
 const writeTimeout = 10 * time.Second
 
@@ -31,8 +23,8 @@ type pipe interface {
 	SetWriteDeadline(time.Time) error
 }
 
-// A receiver gets what a child says of its own accord. Its methods are called on
-// the one goroutine that reads, in the order of the messages, and must not wait for
+// A receiver gets what a child says of its own accord. Its methods are called by
+// whoever reads, one at a time, in the order of the messages, and must not wait for
 // another message of the child. Slices are the receiver's to keep.
 type receiver interface {
 	request(p *process, id []byte, method string, params []byte)
@@ -47,6 +39,7 @@ type conn struct {
 	in         pipe
 	maxMessage int
 	receiver   receiver
+	turn       turn
 
 	writing sync.Mutex
 
@@ -70,7 +63,8 @@ type answer struct {
 }
 
 func newConn(p *process, in pipe, maxMessage int, r receiver) *conn {
-	return &conn{owner: p, in: in, maxMessage: maxMessage, receiver: r, waiting: make(map[int64]*exchange), dead: make(chan struct{})}
+	return &conn{owner: p, in: in, maxMessage: maxMessage, receiver: r, waiting: make(map[int64]*exchange), dead: make(chan struct{}),
+		turn: turn{free: make(chan struct{}, 1), back: make(chan struct{}, 1)}}
 }
 
 // reserve makes an exchange whose request is still to be sent, so that its id can be
@@ -112,12 +106,19 @@ func (c *conn) call(ctx context.Context, method string, params []byte) ([]byte, 
 	if err := c.send(x, method, params); err != nil {
 		return nil, err
 	}
-	select {
-	case a := <-x.answer:
-		return a.result, a.err
-	case <-ctx.Done():
-		c.cancel(x)
-		return nil, context.Cause(ctx)
+	turn := c.turn.free
+	for {
+		select {
+		case <-turn:
+			if !c.hear(x, nil) {
+				turn = nil
+			}
+		case a := <-x.answer:
+			return a.result, a.err
+		case <-ctx.Done():
+			c.cancel(x)
+			return nil, context.Cause(ctx)
+		}
 	}
 }
 
@@ -195,52 +196,6 @@ func (c *conn) fail(err error) {
 
 var errEnded = errors.New("the program has ended")
 
-// read takes in what the child writes until it ends, breaks a rule or is cut off.
-// The error says which.
-func (c *conn) read(out io.Reader) error {
-	lines := bufio.NewReaderSize(out, 64<<10)
-	junkLines, junkBytes := 0, 0
-	for {
-		line, err := readLine(lines, c.maxMessage)
-		if len(bytes.TrimSpace(line)) > 0 && (err == nil || err == io.EOF) {
-			if !c.take(bytes.TrimSpace(line)) {
-				junkLines++
-				junkBytes += len(line)
-				if junkLines > maxJunkLines || junkBytes > maxJunkBytes {
-					return errors.New("the program writes to its standard output what is no MCP message")
-				}
-				c.receiver.junk(c.owner, line)
-			}
-		}
-		switch {
-		case err == nil:
-		case err == io.EOF:
-			return errEnded
-		case errors.Is(err, errTooLong):
-			return fmt.Errorf("the program sent a message larger than %d bytes", c.maxMessage)
-		default:
-			return fmt.Errorf("reading from the program: %w", err)
-		}
-	}
-}
-
-var errTooLong = errors.New("the line is too long")
-
-// readLine returns the next line, which is the caller's to keep.
-func readLine(r *bufio.Reader, most int) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		if len(line)+len(part) > most {
-			return nil, errTooLong
-		}
-		line = append(line, part...)
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
-		}
-	}
-}
-
 // take handles one line and reports whether it was a message, or a batch of them.
 func (c *conn) take(line []byte) bool {
 	if jsonrpc.IsBatch(line) {
@@ -280,6 +235,7 @@ func (c *conn) dispatch(msg *jsonrpc.Message) {
 		c.mu.Unlock()
 		if x != nil {
 			x.answer <- answerOf(msg)
+			c.turn.hasReplied = true
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/auth"
@@ -110,6 +111,9 @@ type Options struct {
 	// they started when this process is killed. Empty is none: then on Linux the
 	// children themselves still end, elsewhere they see the end of their input.
 	Guard []string
+	// Working is told of each request that a child is to work on, and with how many it makes
+	// now, of all children. It is called by many at once and must not wait. Nil is nobody.
+	Working func(requests int)
 	// Logger gets what an operator should know, and what programs write to standard
 	// error, without the values of templated variables. Nil is slog.Default().
 	Logger *slog.Logger
@@ -126,7 +130,8 @@ type Server struct {
 	stop     context.CancelFunc
 	janitors sync.WaitGroup
 
-	temporary bool // Dir is ours to remove
+	temporary bool         // Dir is ours to remove
+	working   atomic.Int64 // requests that children work on
 
 	mu      sync.Mutex
 	tenants map[string]*tenant
@@ -152,6 +157,9 @@ func New(o Options) (*Server, error) {
 	orDefault(&o.AnswerTimeout, 5*time.Minute)
 	orDefault(&o.StopGrace, 2*time.Second)
 	orDefault(&o.MaxBackoff, time.Minute)
+	if o.Working == nil {
+		o.Working = func(int) {}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -191,7 +191,7 @@ func (s *Server) reap(p *process, cmd *exec.Cmd) {
 	awaitExit(p.group.pid)
 	p.group.kill() // what it started and left behind
 	why := exitReason(cmd.Wait())
-	_ = p.out.SetReadDeadline(time.Now().Add(settleTime))
+	p.turn.lastCall(time.Now().Add(settleTime))
 	_ = p.log.SetReadDeadline(time.Now().Add(settleTime))
 	<-p.heard
 	p.fail(why)

@@ -43,6 +43,8 @@ func (t *tenant) relay(next mcp.MethodHandler) mcp.MethodHandler {
 			return next(ctx, method, req)
 		case "tools/list", "tools/call", "prompts/list", "prompts/get", "resources/list", "resources/read",
 			"resources/templates/list", "completion/complete":
+			t.s.opts.Working(int(t.s.working.Add(1)))
+			defer t.s.working.Add(-1)
 			return t.forward(ctx, ss, method, req)
 		}
 		return next(ctx, method, req)
@@ -208,8 +210,13 @@ func (sl *slot) finish(c *call) {
 // await waits for the child's answer, and meanwhile brings the client what the child
 // says. A question to a 2026-07-28 client ends the round: the call is parked.
 func (sl *slot) await(ctx context.Context, c *call) (mcp.Result, error) {
+	turn := c.p.turn.free
 	for {
 		select {
+		case <-turn:
+			if !c.p.hear(c.x, c.stirred) {
+				turn = nil
+			}
 		case <-c.stirred:
 			notes, asks := c.heard()
 			for _, n := range notes {

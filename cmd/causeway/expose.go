@@ -16,6 +16,7 @@ import (
 
 	"github.com/causeway-mcp/causeway"
 	"github.com/causeway-mcp/causeway/bridge/expose"
+	"github.com/causeway-mcp/causeway/internal/awake"
 	"github.com/causeway-mcp/causeway/oauth"
 	"github.com/causeway-mcp/causeway/oauth/login"
 	"github.com/causeway-mcp/causeway/oauth/login/github"
@@ -71,6 +72,9 @@ func runExpose(ctx context.Context, args []string, stdout, stderr io.Writer) err
 		s.options.Command = args[cut+1:]
 	}
 	var programs *expose.Server
+	keeper := awake.Start()
+	defer keeper.Stop()
+	s.options.Working = keeper.Working
 	app := &causeway.App{Flags: flags}
 	app.Prepare = func() error {
 		var err error
