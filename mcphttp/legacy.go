@@ -162,7 +162,7 @@ func (h *Handler) serveInitialize(w http.ResponseWriter, r *http.Request, host *
 	} else {
 		w.Header()["Mcp-Session-Id"] = []string{id}
 	}
-	reply.send()
+	reply.send(h)
 }
 
 // maxInitialize bounds what a client may say of itself, in bytes: it is kept.
@@ -187,10 +187,13 @@ func (i *initializeReply) respond(_ *call, msg []byte, _ int) {
 
 func (i *initializeReply) pause(time.Duration) {}
 
-func (i *initializeReply) send() {
+// send writes it in bounded time: a server's instructions may be longer than what a
+// client that reads nothing leaves room for, and Shutdown waits for this.
+func (i *initializeReply) send(h *Handler) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	writeJSON(i.w, http.StatusOK, i.body)
+	writeJSONHead(i.w, http.StatusOK, i.body)
+	h.writeBody(i.w, i.body)
 }
 
 // initialize runs the handshake and, if it succeeds, makes the session: one with

@@ -325,17 +325,19 @@ func (r *postReply) writeOneEvent(msg []byte) {
 	r.writeBody(body)
 }
 
-func (r *postReply) writeBody(body []byte) {
-	w := r.h.watch.start(&transfer{rc: http.NewResponseController(r.w), writes: true}, r.h.opts.WriteTimeout)
-	defer r.h.watch.done(w)
+func (r *postReply) writeBody(body []byte) { r.h.writeBody(r.w, body) }
+
+func (h *Handler) writeBody(to http.ResponseWriter, body []byte) {
+	w := h.watch.start(&transfer{rc: http.NewResponseController(to), writes: true}, h.opts.WriteTimeout)
+	defer h.watch.done(w)
 	for len(body) > piece {
-		if _, err := r.w.Write(body[:piece]); err != nil {
+		if _, err := to.Write(body[:piece]); err != nil {
 			return
 		}
 		body = body[piece:]
-		r.h.watch.again(&w.place, r.h.opts.WriteTimeout)
+		h.watch.again(&w.place, h.opts.WriteTimeout)
 	}
-	_, _ = r.w.Write(body)
+	_, _ = to.Write(body)
 	_ = w.rc.Flush()
 }
 
