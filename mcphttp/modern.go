@@ -278,6 +278,11 @@ func (h *Handler) serveListen(w http.ResponseWriter, r *http.Request, c *call, p
 	case <-ctx.Done():
 		c.endListen()
 		return
+	case <-h.draining:
+		// What the application has not accepted yet it need not: nobody waits for it.
+		c.endListen()
+		writeError(w, http.StatusServiceUnavailable, c.id, wireError(sdkrpc.CodeInternalError, "the server is shutting down; try again"))
+		return
 	}
 	events := startEvents(w, h.opts.WriteTimeout)
 	defer events.close()
