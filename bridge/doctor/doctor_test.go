@@ -346,3 +346,51 @@ func FuzzShown(f *testing.F) {
 		}
 	})
 }
+
+func TestTheRightPathIsNamed(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.Handle("/mcp", mcphttp.NewHandler(func(*http.Request) *mcp.Server { return patient() }, nil))
+	for path, fix := range map[string]string{"": "/mcp: an MCP server answers there", "/x/": "/mcp: an MCP server answers there"} {
+		r := examine(t, mux, path)
+		if s := r.step("sse"); s == nil || r.Works || !strings.Contains(s.Fix, fix) {
+			t.Errorf("%q: %s", path, dump(r))
+		}
+	}
+	r := examine(t, http.NotFoundHandler(), "")
+	if s := r.step("sse"); s == nil || !strings.Contains(s.Fix, "Check the path: / may not be the one") {
+		t.Error(dump(r))
+	}
+}
+
+func TestURLsThatAreNone(t *testing.T) {
+	for text, want := range map[string]string{
+		"127.0.0.1:8787/mcp":         "it has no scheme",
+		"mcp.example.com":            "it has no scheme",
+		"ftp://x.example/mcp":        "neither https nor http",
+		"http://":                    "no host",
+		"http://bad host/mcp":        "cannot be read",
+		"http://127.0.0.1:99999/mcp": "no port 99999",
+		"http://127.0.0.1:0/mcp":     "no port 0",
+	} {
+		r := Examine(t.Context(), Options{URL: text})
+		if s := r.step("url"); r.Works || s == nil || s.Verdict != Failure || !strings.Contains(s.Summary, want) || s.Fix == "" {
+			t.Errorf("%q: %s", text, dump(r))
+		}
+	}
+}
+
+// Every step that fails says what was sent, what came back, and what to do.
+func TestAFailureOfTheNetworkSaysWhatWasSent(t *testing.T) {
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	for step, text := range map[string]string{
+		"dns": "http://nosuch.invalid/mcp",
+		"tcp": "http://127.0.0.1:1/mcp",
+		"tls": "https" + strings.TrimPrefix(plain.URL, "http") + "/mcp",
+	} {
+		r := Examine(t.Context(), Options{URL: text, Timeout: 5 * time.Second})
+		if s := r.step(step); s == nil || s.Verdict != Failure || s.Sent == "" || s.Got == "" || s.Fix == "" {
+			t.Errorf("%s: %s", step, dump(r))
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -292,7 +293,32 @@ func (e *examination) sse(ctx context.Context) {
 	}
 	e.add(x.step(Step{Name: "sse", Verdict: Failure, Summary: "No MCP server was found here, of any era.",
 		Spec: "A server answers server/discover (2026-07-28), initialize (2025-03-26 on) or GET with an event stream (2024-11-05).",
-		Fix:  "Check the path: " + e.url.EscapedPath() + " may not be the one. Most are at /mcp, old ones at /sse."}))
+		Fix:  e.rightPath(ctx)}))
+}
+
+// rightPath says where the server is that was not found at the URL.
+func (e *examination) rightPath(ctx context.Context) string {
+	path := strings.TrimRight(e.url.Path, "/")
+	shown := e.url.EscapedPath()
+	if path == "" {
+		shown = "/"
+	}
+	places := []string{path + "/mcp", "/mcp"}
+	if path == "" {
+		places = places[:1]
+	}
+	for _, place := range places {
+		if strings.HasSuffix(path, "/mcp") {
+			break
+		}
+		at := (&url.URL{Scheme: e.url.Scheme, Host: e.url.Host, Path: place}).String()
+		x := e.http.do(ctx, http.MethodPost, at, e.header("MCP-Protocol-Version", versionModern, "Mcp-Method", "server/discover"),
+			`{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{`+modernMeta+`}}`, `"id":1`)
+		if x.err == nil && (x.message() != nil || x.status == http.StatusUnauthorized && x.header.Get("Www-Authenticate") != "") {
+			return "Give clients " + at + ": an MCP server answers there."
+		}
+	}
+	return "Check the path: " + shown + " may not be the one. Most are at /mcp, old ones at /sse."
 }
 
 func (e *examination) checkTools(ctx context.Context) {

@@ -9,15 +9,15 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
 
 func (e *examination) checkURL() bool {
 	u, err := url.Parse(e.o.URL)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		e.add(Step{Name: "url", Verdict: Failure, Summary: "This is no URL of an MCP server.",
-			Fix: "Give all of it, as in https://mcp.example.com/mcp."})
+	if why, fix := badURL(u, err, e.o.URL); why != "" {
+		e.add(Step{Name: "url", Verdict: Failure, Summary: "This is no URL of an MCP server: " + why + ".", Got: redactURL(e.o.URL), Fix: fix})
 		return false
 	}
 	if u.User != nil {
@@ -40,6 +40,26 @@ func (e *examination) checkURL() bool {
 	return true
 }
 
+// badURL says what is wrong with a URL and what to give instead, nothing if it will do.
+func badURL(u *url.URL, err error, text string) (why, fix string) {
+	const whole = "Give all of it, as in https://mcp.example.com/mcp."
+	if !strings.Contains(text, "://") {
+		return "it has no scheme", "Begin with https://, or http:// for a server on this machine: all of it is like https://mcp.example.com/mcp."
+	}
+	switch {
+	case err != nil:
+		return "it cannot be read as one", whole
+	case u.Scheme != "https" && u.Scheme != "http":
+		return "its scheme is neither https nor http", "Begin with https://, or http:// for a server on this machine."
+	case u.Hostname() == "":
+		return "it names no host", whole
+	}
+	if n, err := strconv.Atoi(u.Port()); u.Port() != "" && (err != nil || n < 1 || n > 65535) {
+		return "there is no port " + clean(u.Port()), "Ports are from 1 to 65535; without one it is 443 for https, 80 for http."
+	}
+	return "", ""
+}
+
 // checkNetwork gets as far as a connection: name, address, port, TLS.
 func (e *examination) checkNetwork(ctx context.Context) bool {
 	if proxy, err := http.ProxyFromEnvironment(&http.Request{URL: e.url}); err == nil && proxy != nil {
@@ -55,30 +75,32 @@ func (e *examination) checkNetwork(ctx context.Context) bool {
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
 	took := time.Since(start).Milliseconds()
+	asked := "a look-up of the name " + host
 	if err != nil {
-		e.add(Step{Name: "dns", Verdict: Failure, Took: took, Summary: fmt.Sprintf("The name %s has no address.", host), Got: plainError(err).Error(),
+		e.add(Step{Name: "dns", Verdict: Failure, Took: took, Sent: asked, Summary: fmt.Sprintf("The name %s has no address.", host), Got: plainError(err).Error(),
 			Fix: "Check the spelling, and whether the name is known on this network (VPN, internal DNS)."})
 		return false
 	}
-	e.add(Step{Name: "dns", Verdict: OK, Took: took, Summary: fmt.Sprintf("%s is %s.", host, strings.Join(addrs, ", "))})
+	e.add(Step{Name: "dns", Verdict: OK, Took: took, Sent: asked, Summary: fmt.Sprintf("%s is %s.", host, strings.Join(addrs, ", "))})
 
 	start = time.Now()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(host, port))
 	took = time.Since(start).Milliseconds()
+	asked = "a TCP connection to " + net.JoinHostPort(host, port)
 	if err != nil {
-		e.add(Step{Name: "tcp", Verdict: Failure, Took: took, Summary: fmt.Sprintf("Nothing answers at port %s.", port), Got: plainError(err).Error(),
+		e.add(Step{Name: "tcp", Verdict: Failure, Took: took, Sent: asked, Summary: fmt.Sprintf("Nothing answers at port %s.", port), Got: plainError(err).Error(),
 			Fix: "Is the server running, and does it listen on this address and not on loopback only? Does a firewall stand between?"})
 		return false
 	}
 	defer conn.Close()
-	e.add(Step{Name: "tcp", Verdict: OK, Took: took, Summary: fmt.Sprintf("Port %s is open.", port)})
+	e.add(Step{Name: "tcp", Verdict: OK, Took: took, Sent: asked, Summary: fmt.Sprintf("Port %s is open.", port)})
 	if e.url.Scheme != "https" {
 		return true
 	}
 	start = time.Now()
 	c := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS10})
 	err = c.HandshakeContext(ctx)
-	s := Step{Name: "tls", Verdict: OK, Took: time.Since(start).Milliseconds()}
+	s := Step{Name: "tls", Verdict: OK, Took: time.Since(start).Milliseconds(), Sent: "a TLS handshake for " + host + ", of TLS 1.0 or newer"}
 	if err != nil {
 		s.Verdict, s.Summary, s.Fix = tlsProblem(err, host)
 		s.Got = plainError(err).Error()
