@@ -102,6 +102,21 @@ func (l *link) close() {
 	}
 }
 
+// startCall counts a request in, for the handler and for settle: under the one lock, so
+// that settle, which comes after draining began, misses none that was still let in.
+func (l *link) startCall() bool {
+	l.h.callsMu.Lock()
+	defer l.h.callsMu.Unlock()
+	select {
+	case <-l.h.draining:
+		return false
+	default:
+		l.h.calls.Add(1)
+		l.work.Add(1)
+		return true
+	}
+}
+
 // settle waits for the requests at work when the server drains: there is no coming
 // back for their answers. Shutdown cancels them when its time is up.
 func (l *link) settle() {
@@ -187,12 +202,11 @@ func (l *link) dispatch(in *inbound, reply *linkReply) {
 		}
 		s.take(l.request(), msg)
 	default:
-		if !l.h.startCall() {
+		if !l.startCall() {
 			l.fail(msg.ID, wireError(sdkrpc.CodeInternalError, "the server is shutting down"))
 			return
 		}
 		c := &call{h: l.h, host: l.host, session: s, ss: s.ss, user: l.user, method: msg.Method, id: msg.ID, extra: l.copyExtra(), reply: reply}
-		l.work.Add(1)
 		go func() {
 			defer l.work.Done()
 			defer l.h.calls.Done()
@@ -265,13 +279,12 @@ func (l *link) dispatchModern(in *inbound, reply *linkReply) {
 		_ = l.send(event{data: encodeError(msg.ID, werr)})
 		return
 	}
-	if !l.h.startCall() {
+	if !l.startCall() {
 		l.exit(c)
 		c.end()
 		l.fail(msg.ID, wireError(sdkrpc.CodeInternalError, "the server is shutting down"))
 		return
 	}
-	l.work.Add(1)
 	go func() {
 		defer l.work.Done()
 		defer l.h.calls.Done()
