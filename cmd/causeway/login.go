@@ -125,16 +125,27 @@ func runLogout(ctx context.Context, args []string, stdout, stderr io.Writer) err
 			return err
 		}
 	}
+	if len(servers) == 0 {
+		fmt.Fprintln(stdout, "There was nothing to sign out of")
+	}
 	var errs []error
 	for _, server := range servers {
-		ctx, cancel := context.WithTimeout(ctx, time.Minute)
-		err := c.Logout(ctx, server)
-		cancel()
+		before, err := signedIn(ctx, c)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", server, explainPrivate(err)))
-			continue
+			return err
 		}
-		fmt.Fprintln(stdout, "Signed out of "+server)
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		err = c.Logout(ctx, server)
+		after, listed := signedIn(ctx, c)
+		cancel()
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%s: %w", server, explainPrivate(err)))
+		case listed == nil && len(after) == len(before):
+			fmt.Fprintf(stdout, "There was nothing to sign out of at %s%s\n", server, didYouMean(server, slices.Values(before)))
+		default:
+			fmt.Fprintln(stdout, "Signed out of "+server)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -122,12 +122,22 @@ func TestLoginTokensAndLogout(t *testing.T) {
 		t.Errorf("tokens says %q (%v)", table.String(), err)
 	}
 
+	// A server that nobody signed in to is said to be none, and the other stays.
+	var none bytes.Buffer
+	if err := runLogout(t.Context(), []string{server + "x"}, &none, io.Discard); err != nil || none.String() != "There was nothing to sign out of at "+server+"x. Did you mean \""+server+"\"?\n" || len(revoked) != 0 {
+		t.Errorf("logout says %q (%v)", none.String(), err)
+	}
+
 	var out bytes.Buffer
 	if err := runLogout(t.Context(), []string{server}, &out, io.Discard); err != nil || !strings.Contains(out.String(), "Signed out of "+server) {
 		t.Errorf("logout says %q (%v)", out.String(), err)
 	}
 	if len(revoked) != 2 {
 		t.Errorf("%d tokens were revoked", len(revoked))
+	}
+	none.Reset()
+	if err := runLogout(t.Context(), []string{"-all"}, &none, io.Discard); err != nil || none.String() != "There was nothing to sign out of\n" {
+		t.Errorf("logout -all says %q (%v)", none.String(), err)
 	}
 	var after bytes.Buffer
 	if err := runTokens(t.Context(), []string{"--json"}, &after, io.Discard); err != nil || strings.Contains(after.String(), server) {

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -49,7 +51,7 @@ func listen(ctx context.Context, redirect *url.URL) (*callback, error) {
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", port))
 	if err != nil {
-		return nil, fmt.Errorf("waiting for the browser on port %s: %w", port, err)
+		return nil, fmt.Errorf("waiting for the browser on port %s: %w%s", port, err, portAdvice(err))
 	}
 	bound := *redirect
 	bound.Host = net.JoinHostPort(redirect.Hostname(), strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
@@ -57,6 +59,17 @@ func listen(ctx context.Context, redirect *url.URL) (*callback, error) {
 		listener: l, redirect: &bound, state: rand.Text() + rand.Text(),
 		answer: make(chan url.Values, 1), done: make(chan struct{}),
 	}, nil
+}
+
+// portAdvice says what to do about a port that cannot be listened on.
+func portAdvice(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "; another program has it, or another sign-in: end that, or choose another port from 1024 to 65535, or none, for a free one"
+	case errors.Is(err, fs.ErrPermission):
+		return "; ports below 1024 are for privileged programs: choose one from 1024 to 65535, or none, for a free one"
+	}
+	return ""
 }
 
 // serve answers browsers until close.

@@ -263,6 +263,8 @@ func (o *Options) checkClient() error {
 		return fmt.Errorf("AuthMethod %q is not one of %s, %s, %s, %s", o.AuthMethod, authBasic, authPost, authKey, authNone)
 	case o.AuthMethod == authKey && o.PrivateKey == nil:
 		return errors.New("AuthMethod private_key_jwt without PrivateKey")
+	case o.CallbackPort < 0 || o.CallbackPort > 65535:
+		return fmt.Errorf("CallbackPort %d: it is from 1 to 65535, or 0 for a free one", o.CallbackPort)
 	case o.ClientMetadata["redirect_uris"] != nil:
 		return errors.New("ClientMetadata sets redirect_uris, which the client chooses: see CallbackHost, CallbackPort and CallbackPath")
 	}
