@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -557,8 +558,12 @@ func defaultData(program string) string {
 
 // listen binds the address, or says what is wrong with it and what to do.
 func (a *App) listen(ctx context.Context) (net.Listener, error) {
-	if _, _, err := net.SplitHostPort(a.Addr); err != nil {
+	_, port, err := net.SplitHostPort(a.Addr)
+	if err != nil {
 		return nil, settingsError{fmt.Errorf("-addr %q: want host:port, such as %s", a.Addr, DefaultAddr)}
+	}
+	if n, err := strconv.Atoi(port); err == nil && (n < 0 || n > 65535) {
+		return nil, settingsError{fmt.Errorf("-addr %q: there is no port %s: from 1 to 65535, or 0 for any free one", a.Addr, port)}
 	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", a.Addr)

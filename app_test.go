@@ -111,6 +111,7 @@ func TestAppRefusesToStart(t *testing.T) {
 		{"on all addresses without sign-in", []string{"-addr", ":0"}, []string{"sign-in", "-allow-anonymous"}},
 		{"with an unknown flag", []string{"-adr", "127.0.0.1:0"}, []string{"-adr", "-h"}},
 		{"with an address that has no port", []string{"-addr", "localhost"}, []string{`"localhost"`, "host:port"}},
+		{"with an address that has no such port", []string{"-addr", "127.0.0.1:99999"}, []string{"99999", "from 1 to 65535"}},
 		{"with a port that is no number", []string{"-addr", "127.0.0.1:http2go"}, []string{"127.0.0.1:http2go"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

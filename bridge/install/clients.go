@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/causeway-mcp/causeway/internal/cmdline"
 )
 
 // A Client is a program that uses MCP servers.
@@ -140,6 +142,9 @@ func ClientByID(id string) (Client, error) {
 	var ids []string
 	for _, c := range all {
 		ids = append(ids, c.ID)
+	}
+	if near := cmdline.Nearest(id, slices.Values(ids)); near != "" {
+		return Client{}, fmt.Errorf("there is no client %q: did you mean %s? There are %s", clip(id), near, strings.Join(ids, ", "))
 	}
 	return Client{}, fmt.Errorf("there is no client %q: want one of %s", clip(id), strings.Join(ids, ", "))
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -79,6 +80,8 @@ func CheckURL(text string) error {
 		return errors.New("no URL of a server: want all of it, such as https://mcp.example.com/mcp") // the error would quote all of it
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return errors.New("want a URL that begins with https:// or http://")
+	case !isPort(u.Port()):
+		return fmt.Errorf("the port %s is none: from 1 to 65535", clip(u.Port()))
 	case u.User != nil:
 		return errors.New("a URL must not hold a password: settings files are read by many; use a header")
 	case u.Fragment != "":
@@ -87,6 +90,12 @@ func CheckURL(text string) error {
 		return errors.New("the URL has spaces or control characters in it")
 	}
 	return nil
+}
+
+// isPort reports whether a URL may have such a port; it may have none.
+func isPort(text string) bool {
+	n, err := strconv.Atoi(text)
+	return text == "" || err == nil && n >= 1 && n <= 65535
 }
 
 // NameFor makes a name of a URL: "linear" of https://mcp.linear.app/mcp.

@@ -146,6 +146,9 @@ func (f *connectFlags) settings(stderr io.Writer) (*connectSettings, error) {
 		if err := bridge.CheckURL(server.url, f.allowHTTP); err != nil {
 			return nil, err
 		}
+		if err := checkPort(server.url); err != nil {
+			return nil, err
+		}
 		s.bridge.Servers = append(s.bridge.Servers, bridge.Server{URL: server.url, Name: server.name, Header: header})
 	}
 	s.bridge.Logger = log

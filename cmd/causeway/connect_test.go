@@ -97,6 +97,7 @@ func TestConnectFlagsThatAreRefused(t *testing.T) {
 		"a port before the URL":     {"3334 https://a.example/mcp", "comes after the URL"},
 		"a port that is none":       {"https://a.example/mcp 70000", "from 1 to 65535"},
 		"a port of zero":            {"https://a.example/mcp 0", "leave it out"},
+		"a URL with no such port":   {"http://127.0.0.1:99999/mcp", "from 1 to 65535"},
 		"two ports":                 {"https://a.example/mcp 3334 3335", "second port"},
 		"http to another machine":   {"http://a.example/mcp", "--allow-http"},
 		"another transport":         {"https://a.example/mcp --transport quic", "sse-first"},

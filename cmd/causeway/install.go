@@ -223,9 +223,27 @@ func runUninstall(_ context.Context, args []string, stdout, stderr io.Writer) er
 		return f.wrong("%v", err)
 	}
 	return f.rewrite(&c, stdout, func(src []byte) ([]byte, error) {
+		f.sayMissing(&c, src, rest[1:])
 		out, _, err := c.Uninstall(src, rest[1:]...)
 		return out, err
 	})
+}
+
+// sayMissing says which servers the settings do not have. It is no error: they are gone.
+func (f *settingsFlags) sayMissing(c *install.Client, src []byte, which []string) {
+	servers, err := c.Servers(src)
+	if err != nil {
+		return // Uninstall says it
+	}
+	var names []string
+	for _, s := range servers {
+		names = append(names, s.Name)
+	}
+	for _, w := range which {
+		if _, removed, err := c.Uninstall(src, w); err == nil && len(removed) == 0 {
+			fmt.Fprintf(f.Output(), "%s: %s has no server %q%s\n", f.Name(), c.Title, withoutPassword(w), didYouMean(w, slices.Values(names)))
+		}
+	}
 }
 
 func runImport(_ context.Context, args []string, stdout, stderr io.Writer) error {

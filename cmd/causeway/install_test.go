@@ -59,6 +59,8 @@ func TestInstallUninstallImport(t *testing.T) {
 		{"want a client", []string{"install", "cursor"}},
 		{"http", []string{"install", "cursor", "file:///x"}},
 		{"…@x.example", []string{"install", "cursor", "https://u:pass@x.example"}},
+		{"did you mean cursor?", []string{"install", "cursr", "https://x.example/mcp"}},
+		{"from 1 to 65535", []string{"install", "cursor", "http://127.0.0.1:99999/mcp"}},
 		{"Did you mean --dry-run?", []string{"install", "cursor", "https://x.example", "--dry"}},
 		{"2 URLs", []string{"install", "cursor", "https://x.example", "https://y.example", "-name", "a"}},
 		{"Name: value", []string{"install", "cursor", "https://x.example", "-header", "nothing"}},
@@ -74,5 +76,16 @@ func TestInstallUninstallImport(t *testing.T) {
 	}
 	if _, err := do("install", "cursor", "https://x.example/mcp"); err == nil || !strings.Contains(err.Error(), "line 3") || !strings.Contains(err.Error(), "mcp.json") {
 		t.Errorf("malformed settings: %v", err)
+	}
+}
+
+func TestUninstallSaysWhatIsNotThere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mcp.json")
+	if err := os.WriteFile(file, []byte(`{"mcpServers": {"linear": {"url": "https://mcp.linear.app/mcp"}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs := cli(t, "uninstall", "cursor", "linar", "-config", file)
+	if status != 0 || !strings.Contains(out, "nothing to change") || errs != "causeway uninstall: Cursor has no server \"linar\". Did you mean \"linear\"?\n" {
+		t.Errorf("status %d\n%s%s", status, out, errs)
 	}
 }

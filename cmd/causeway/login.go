@@ -53,7 +53,10 @@ func runLogin(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 	go paste(c, stdin, stderr)
 	for _, server := range set.bridge.Servers {
 		if err := c.Login(ctx, server.URL); err != nil {
-			return explainPrivate(err)
+			if explained := explainPrivate(err); explained != err {
+				return explained
+			}
+			return fmt.Errorf("%w (%s says more)", err, strings.Replace(loginCommand(server.URL, false), "login", "doctor", 1))
 		}
 		if err := sayLogin(ctx, c, server.URL, stdout); err != nil {
 			return err

@@ -185,3 +185,13 @@ func mistakenLogout(args []string, stderr io.Writer) error {
 func mistakenTokens(args []string, stderr io.Writer) error {
 	return runTokens(context.Background(), args, io.Discard, stderr)
 }
+
+func TestALoginThatFailsNamesTheDoctor(t *testing.T) {
+	t.Setenv("CAUSEWAY_AUTH_DIR", t.TempDir())
+	t.Setenv("CAUSEWAY_KEYCHAIN", "off")
+	t.Setenv("MCP_REMOTE_CONFIG_DIR", t.TempDir())
+	err := mistakenLogin([]string{"http://127.0.0.1:1/mcp?key=hush", "-no-browser"}, io.Discard)
+	if err == nil || !strings.HasSuffix(err.Error(), "(causeway doctor http://127.0.0.1:1/mcp?… says more)") {
+		t.Error(err)
+	}
+}
