@@ -207,6 +207,17 @@ func (h *Handler) openSession(ctx context.Context, host *host, id, user string) 
 		if s, err = h.wake(host, id, r); err != nil {
 			return nil, err
 		}
+		// It may have ended since it was read, and whoever ended it could not see this
+		// copy: nobody would ever end that.
+		if _, err := h.opts.Records.Get(ctx, key); err != nil {
+			if !errors.Is(err, store.ErrNotFound) {
+				s.release()
+				return nil, fmt.Errorf("reading the session: %w", err)
+			}
+			s.end()
+			s.release()
+			return nil, errNoSession
+		}
 	}
 	if err := s.see(r); err != nil {
 		s.release()
