@@ -1,5 +1,5 @@
-// Package attack attacks `causeway demo` as it comes: with sign-in, and its data on disk. Alice is who uses it,
-// mallory is signed in as well, and strangers are not.
+// Package attack attacks `causeway demo` as it comes, with sign-in and its data on disk, and a server that keeps an
+// object for each person. Alice is who uses them, mallory is signed in as well, and strangers are not.
 package attack
 
 import (
@@ -16,7 +16,9 @@ import (
 	"time"
 )
 
-var causeway string // the program under test, built with the race detector
+// The programs under test, built with the race detector: the command, and a server with an object for each person.
+// The latter is a file that the root module builds, which this one does not depend on.
+var causeway, memory string
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
@@ -27,11 +29,13 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	causeway = filepath.Join(dir, "causeway")
-	build := exec.Command("go", "build", "-C", "../..", "-race", "-o", causeway, "./cmd/causeway")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		return 1
+	causeway, memory = filepath.Join(dir, "causeway"), filepath.Join(dir, "memory")
+	for binary, source := range map[string]string{causeway: "./cmd/causeway", memory: "./e2e/attack/testdata/memory/main.go"} {
+		build := exec.Command("go", "build", "-C", "../..", "-race", "-o", binary, source)
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "go build %s: %v\n%s", source, err, out)
+			return 1
+		}
 	}
 	return m.Run()
 }
@@ -42,19 +46,26 @@ const patience = 45 * time.Second
 // A server is a process under test, which can be killed and started again on the same address and data.
 type server struct {
 	url, addr, data string
+	command         []string
 	cmd             *exec.Cmd
 	log             *transcript // of all its lives
 	ended           chan error
 }
 
-// startDemo starts `causeway demo`. When the test ends it is killed; until then it must not have panicked or raced.
+// startDemo starts `causeway demo`.
 func startDemo(t *testing.T) *server {
+	t.Helper()
+	return startServer(t, causeway, "demo")
+}
+
+// startServer starts a program. When the test ends it is killed; until then it must not have panicked or raced.
+func startServer(t *testing.T, command ...string) *server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{addr: l.Addr().String(), data: t.TempDir(), log: new(transcript)}
+	s := &server{addr: l.Addr().String(), data: t.TempDir(), command: command, log: new(transcript)}
 	l.Close()
 	s.url = "http://" + s.addr
 	s.start(t)
@@ -70,7 +81,7 @@ func startDemo(t *testing.T) *server {
 func (s *server) start(t *testing.T) {
 	t.Helper()
 	out := new(transcript)
-	s.cmd = exec.Command(causeway, "demo", "-addr", s.addr, "-data", s.data)
+	s.cmd = exec.Command(s.command[0], append(s.command[1:len(s.command):len(s.command)], "-addr", s.addr, "-data", s.data)...)
 	s.cmd.Dir = s.data
 	s.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	s.cmd.Stdout, s.cmd.Stderr = out, s.log
@@ -87,11 +98,11 @@ func (s *server) start(t *testing.T) {
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("the demo ended: %v\n%s", err, s.log)
+			t.Fatalf("the server ended: %v\n%s", err, s.log)
 		default:
 		}
 	}
-	t.Fatalf("the demo did not say where it is\n%s", s.log)
+	t.Fatalf("the server did not say where it is\n%s", s.log)
 }
 
 // kill ends the process as a power cut would, as far as a process can tell.
