@@ -43,14 +43,14 @@ func (q *queue) put(ev event) bool {
 	return true
 }
 
-// take returns everything that waits, and whether the queue is over: closed with
-// nothing left.
+// take returns everything that waits, and whether the queue is over: closed, so that
+// nothing comes after this. There may be one signal for both.
 func (q *queue) take() (evs []event, over bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	evs = q.items
 	q.items, q.bytes = nil, 0
-	return evs, q.closed && len(evs) == 0
+	return evs, q.closed
 }
 
 // close lets the reader finish what is queued and then end.
