@@ -3,8 +3,10 @@ package call
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -76,4 +78,27 @@ func answersMCP(ctx context.Context, at string) bool {
 		Version string `json:"jsonrpc"`
 	}
 	return json.Unmarshal(body, &message) == nil && message.Version == "2.0"
+}
+
+// SpeaksTLS reports whether what answers at an http URL speaks TLS, so that https was
+// meant. Nothing is sent but the beginning of a handshake. It takes at most five seconds.
+func SpeaksTLS(ctx context.Context, server string) bool {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "" {
+		return false
+	}
+	port := u.Port()
+	if port == "" {
+		port = "80"
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	// Whose certificate it is does not matter here: nothing is sent by this connection.
+	d := tls.Dialer{Config: &tls.Config{ServerName: u.Hostname(), InsecureSkipVerify: true}}
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }

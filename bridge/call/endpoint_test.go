@@ -3,6 +3,8 @@ package call
 import (
 	"encoding/json"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -64,6 +66,20 @@ func TestNoEndpointIsFoundInWhatIsNoMCP(t *testing.T) {
 	for _, odd := range []string{"", "::", "http://", "/mcp"} {
 		if got := Endpoint(t.Context(), odd); got != "" {
 			t.Errorf("%q: %q", odd, got)
+		}
+	}
+}
+
+func TestWhereHTTPSWasMeant(t *testing.T) {
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	defer secure.Close()
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	for at, want := range map[string]bool{"http" + strings.TrimPrefix(secure.URL, "https") + "/mcp": true, plain.URL: false, secure.URL: false, "http://127.0.0.1:1": false, "::": false, "http://": false} {
+		if got := SpeaksTLS(t.Context(), at); got != want {
+			t.Errorf("%s: %t", at, got)
 		}
 	}
 }

@@ -362,6 +362,15 @@ func TestTheRightPathIsNamed(t *testing.T) {
 	}
 }
 
+func TestHTTPWhereHTTPSWasMeant(t *testing.T) {
+	ts := httptest.NewTLSServer(http.NotFoundHandler())
+	defer ts.Close()
+	r := Examine(t.Context(), Options{URL: "http" + strings.TrimPrefix(ts.URL, "https") + "/mcp", Timeout: 5 * time.Second})
+	if s := r.step("sse"); s == nil || r.Works || !strings.Contains(s.Fix, "https://") {
+		t.Error(dump(r))
+	}
+}
+
 func TestURLsThatAreNone(t *testing.T) {
 	for text, want := range map[string]string{
 		"127.0.0.1:8787/mcp":         "it has no scheme",

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/causeway-mcp/causeway/bridge/call"
 )
 
 const (
@@ -298,6 +300,9 @@ func (e *examination) sse(ctx context.Context) {
 
 // rightPath says where the server is that was not found at the URL.
 func (e *examination) rightPath(ctx context.Context) string {
+	if call.SpeaksTLS(ctx, e.url.String()) {
+		return "What answers there speaks TLS: begin the URL with https://."
+	}
 	path := strings.TrimRight(e.url.Path, "/")
 	shown := e.url.EscapedPath()
 	if path == "" {

@@ -37,7 +37,7 @@ Flags:
 
 const toolsUsage = `Usage: causeway tools URL [flags]
 
-Lists the tools of a server.
+Lists the tools of a server. Exit statuses are those of causeway call.
 
 Flags:
 `
@@ -45,13 +45,15 @@ Flags:
 const resourcesUsage = `Usage: causeway resources URL [URI] [flags]
 
 Lists the resources of a server, templates included, or reads one.
+Exit statuses are those of causeway call.
 
 Flags:
 `
 
 const promptsUsage = `Usage: causeway prompts URL [NAME [ARGUMENTS]] [flags]
 
-Lists the prompts of a server, or gets one. ARGUMENTS is a JSON object of strings.
+Lists the prompts of a server, or gets one. ARGUMENTS is a JSON object of strings, @FILE
+for one in a file, or - for standard input. Exit statuses are those of causeway call.
 
 Flags:
 `
@@ -210,6 +212,9 @@ func (u *use) misdirected(ctx context.Context, err error) error {
 	var answer *caller.AnswerError
 	if !errors.As(err, &answer) || !answer.NoEndpoint() {
 		return err
+	}
+	if caller.SpeaksTLS(ctx, u.options.URL) {
+		return wrongPath{"what answers there speaks TLS: begin the URL with https://", err}
 	}
 	server, elsewhere, secret := u.server(), caller.Endpoint(ctx, u.options.URL), u.server() == "URL"
 	if secret {

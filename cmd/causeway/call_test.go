@@ -56,6 +56,8 @@ func TestCallAndLists(t *testing.T) {
 	page := answering(t, http.StatusOK, "text/html", "<h1>Welcome</h1>")
 	gone := answering(t, http.StatusNotFound, "text/plain", "no")
 	ill := answering(t, http.StatusInternalServerError, "text/plain", "ill")
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	defer secure.Close()
 	shut := answering(t, http.StatusForbidden, "text/plain", "shut")
 	for _, tc := range []struct {
 		name   string
@@ -82,6 +84,7 @@ func TestCallAndLists(t *testing.T) {
 		{"a server that is ill", []string{"call", ill + "/mcp", "add"}, 4, "the server answers 500 Internal Server Error"},
 		{"a server that forbids it", []string{"call", shut + "/mcp", "add"}, 1, "the server answers 403 Forbidden"},
 		{"https where there is none", []string{"call", "https" + strings.TrimPrefix(url, "http"), "add"}, 4, "does not speak TLS: use http://"},
+		{"http where there is TLS", []string{"call", "http" + strings.TrimPrefix(secure.URL, "https") + "/mcp", "add"}, 4, "speaks TLS: begin the URL with https://"},
 		{"a port that is none", []string{"call", "http://127.0.0.1:99999/mcp", "add"}, 2, "port 99999 is none: from 1 to 65535"},
 		{"no host", []string{"call", "http:///mcp", "add"}, 2, "no host"},
 		{"a file that is not there", []string{"call", url, "add", "@" + bad + "x"}, 2, bad + "x"},
