@@ -223,7 +223,7 @@ func (h *Handler) openSession(ctx context.Context, host *host, id, user string) 
 		s.release()
 		return nil, err
 	}
-	if !s.belongsTo(user, clientOf(ctx)) || s.h != h || s.rec.Server != host.name {
+	if s.h != h || !s.belongsTo(host, user, clientOf(ctx)) {
 		s.release()
 		return nil, errNoSession
 	}
@@ -301,10 +301,10 @@ func (s *session) user() string {
 	return s.rec.User
 }
 
-func (s *session) belongsTo(user, client string) bool {
+func (s *session) belongsTo(host *host, user, client string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rec.User == user && s.rec.Client == client
+	return s.rec.Server == host.name && s.rec.User == user && s.rec.Client == client
 }
 
 func (s *session) version() string {
