@@ -40,6 +40,9 @@ For instance:
 
   causeway expose -sign-in dev -env 'MEMORY_FILE_PATH={{.Dir}}/memory.json' -- mcp-server-memory
 
+Each person has a HOME of their own, where npx would install its package once more for
+each: install it once, and name its program.
+
 Flags:
 `
 
