@@ -18,8 +18,7 @@ func TestAnObjectIsNobodyElses(t *testing.T) {
 	s := startServer(t, memory)
 	alice := newPerson("alice")
 	owner := s.signsIn(t, alice)
-	const kept = "the-combination-is-4711"
-	if a := owner.uses(t, "", "create_entities", `{"entities":[{"name":"safe","entityType":"thing","observations":["`+kept+`"]}]}`); a.status != http.StatusOK || !strings.Contains(a.body, kept) {
+	if a := owner.uses(t, "", "create_entities", keeps); a.status != http.StatusOK || !strings.Contains(a.body, kept) {
 		t.Fatalf("create_entities: %d %s", a.status, a.body)
 	}
 	for _, name := range []string{"mallory", "Alice", "alice/", "alice%00", "../alice", "ALICE", "аlice", "alice,mallory", "dev:alice"} {
