@@ -110,7 +110,11 @@ type subscription struct {
 	session *mcp.ServerSession
 	// acked is closed when the acknowledgement has been queued.
 	acked chan struct{}
-	once  sync.Once
+
+	mu    sync.Mutex
+	told  bool    // acked is closed
+	early []event // what came before
+
 	tasks []string // the tasks it follows
 }
 
@@ -161,11 +165,30 @@ func (s *subscription) deliver(method string, params mcp.Params) error {
 		return err
 	}
 	msg := s.mark(rest, m)
-	if !s.out.put(event{data: jsonrpc.AppendNotification(nil, method, msg)}) {
-		return errStreamClosed
+	return s.put(event{data: jsonrpc.AppendNotification(nil, method, msg)}, method == noteListenAcknowledged)
+}
+
+// put queues a message. The acknowledgement must be the first (2026-07-28,
+// subscriptions/listen), and the server may have something to tell before it has
+// acknowledged: that waits.
+func (s *subscription) put(ev event, ack bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !ack && !s.told {
+		if len(s.early) < s.out.maxLen {
+			s.early = append(s.early, ev)
+		}
+		return nil
 	}
-	if method == noteListenAcknowledged {
-		s.once.Do(func() { close(s.acked) })
+	for _, ev := range append([]event{ev}, s.early...) {
+		if !s.out.put(ev) {
+			return errStreamClosed
+		}
+	}
+	s.early = nil
+	if ack && !s.told {
+		s.told = true
+		close(s.acked)
 	}
 	return nil
 }
