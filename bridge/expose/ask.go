@@ -101,8 +101,15 @@ func (sl *slot) ask(p *process, id []byte, method string, params []byte) {
 		return
 	}
 	c.mu.Lock()
-	c.asks = append(c.asks, q) // bounded by those of the child
+	ended := c.ended
+	if !ended {
+		c.asks = append(c.asks, q) // bounded by those of the child
+	}
 	c.mu.Unlock()
+	if ended {
+		sl.drop(q)
+		return
+	}
 	c.stir()
 }
 
@@ -127,6 +134,15 @@ func (sl *slot) settle(q *question) bool {
 	_, waits := sl.asks[q.key()]
 	delete(sl.asks, q.key())
 	return waits
+}
+
+var errCallEnded = errors.New("the call that this was asked for has ended")
+
+// drop refuses a question that came too late to be put to anybody.
+func (sl *slot) drop(q *question) {
+	if sl.settle(q) {
+		q.p.errand(func() { q.answer(nil, errCallEnded) })
+	}
 }
 
 // addressee finds out whom a question is for: the client whose call the child works
@@ -295,6 +311,7 @@ func (sl *slot) expire(id string) {
 		}
 	}
 	pk.c.p.cancel(pk.c.x)
+	pk.c.end()
 	sl.finish(pk.c)
 }
 

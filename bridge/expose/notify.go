@@ -106,6 +106,19 @@ func (c *call) heard() ([]note, []*question) {
 	return notes, asks
 }
 
+// end takes what the child said last, and refuses what it asks and has not been put to
+// the client: it would wait, and its question count, for as long as it runs.
+func (c *call) end() []note {
+	c.mu.Lock()
+	notes, asks := c.notes, c.asks
+	c.notes, c.asks, c.ended = nil, nil, true
+	c.mu.Unlock()
+	for _, q := range asks {
+		c.sl.drop(q)
+	}
+	return notes
+}
+
 // tell sends the client of a call what the child said.
 func (c *call) tell(ctx context.Context, n note) {
 	c.mu.Lock()

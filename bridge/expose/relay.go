@@ -118,6 +118,7 @@ type call struct {
 
 	mu     sync.Mutex
 	asks   []*question // of a 2026-07-28 client, for the end of the round
+	ended  bool        // nobody will answer what is asked from here on
 	notes  []note      // what the child says to the client meanwhile
 	ctx    context.Context
 	ss     *mcp.ServerSession
@@ -166,6 +167,7 @@ func (t *tenant) forward(ctx context.Context, ss *mcp.ServerSession, method stri
 		err = p.send(c.x, method, raw)
 	}
 	if err != nil {
+		c.end()
 		sl.finish(c)
 		return nil, err
 	}
@@ -226,8 +228,7 @@ func (sl *slot) await(ctx context.Context, c *call) (mcp.Result, error) {
 				return sl.park(c, asks)
 			}
 		case a := <-c.x.answer:
-			notes, _ := c.heard()
-			for _, n := range notes {
+			for _, n := range c.end() {
 				c.tell(ctx, n)
 			}
 			sl.finish(c)
@@ -237,6 +238,7 @@ func (sl *slot) await(ctx context.Context, c *call) (mcp.Result, error) {
 			return c.result(a.result)
 		case <-ctx.Done():
 			c.p.cancel(c.x)
+			c.end()
 			sl.finish(c)
 			return nil, context.Cause(ctx)
 		}
