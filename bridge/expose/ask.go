@@ -150,7 +150,7 @@ func (sl *slot) drop(q *question) {
 // which call a question belongs. Among the calls of one person the latest will do;
 // where the calls may be of several people it must be the only one. sl.mu is held.
 func (sl *slot) addressee(q *question) (*call, *mcp.ServerSession) {
-	if c, sure := sl.current(func(c *call) bool { return canBeAsked(c.ss, q.ask) && (!c.modern || mayNeedInput[c.method]) }); c != nil || !sure {
+	if c, sure := sl.current(q.p, func(c *call) bool { return canBeAsked(c.ss, q.ask) && (!c.modern || mayNeedInput[c.method]) }); c != nil || !sure {
 		return c, nil
 	}
 	if sl.t.isShared() && len(sl.sessions) > 1 {
@@ -164,14 +164,17 @@ func (sl *slot) addressee(q *question) (*call, *mcp.ServerSession) {
 	return nil, nil
 }
 
-// current is the call that something the child says is about: the latest that fits.
+// current is the call that something p says is about: the latest of p's that fits.
 // It is not sure, and there is none, if others could be meant. sl.mu is held.
-func (sl *slot) current(fits func(*call) bool) (_ *call, sure bool) {
+func (sl *slot) current(p *process, fits func(*call) bool) (_ *call, sure bool) {
 	if sl.t.isShared() && len(sl.calls) > 1 {
 		return nil, false
 	}
 	var found *call
 	for _, c := range sl.calls {
+		if c.p != p {
+			continue // a program that has been given up may go on speaking for a while
+		}
 		c.mu.Lock()
 		ok := fits(c) // what a parked call is asked waits for the round after
 		c.mu.Unlock()

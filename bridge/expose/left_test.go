@@ -3,6 +3,7 @@ package expose
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"strings"
@@ -100,5 +101,22 @@ func (d *desk) isClear(t *testing.T, p *process) {
 	}
 	if len(p.errands) == 0 {
 		t.Error("the program is not told that nobody will answer")
+	}
+}
+
+// Requests are numbered by each program from the start: what the one before still says
+// would be taken for what the next one's call is about, which may be another person's.
+func TestAProgramIsHeardAboutItsOwnCallsOnly(t *testing.T) {
+	for _, user := range []string{"", "ann"} {
+		d := newDesk(t, user)
+		old, p := d.program("old"), d.program("new")
+		old.fail(errors.New("it does not read"))
+		c := d.call(t, p)
+		_ = old.read(strings.NewReader(question1 +
+			`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}` + "\n" +
+			`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"of another"}}` + "\n"))
+		if notes, asks := c.heard(); len(notes)+len(asks) != 0 {
+			t.Errorf("user %q: the call was told %d things and asked %d of a program that does not work on it", user, len(notes), len(asks))
+		}
 	}
 }

@@ -25,7 +25,7 @@ func (sl *slot) junk(_ *process, line []byte) {
 func (sl *slot) notification(p *process, method string, params []byte) {
 	switch method {
 	case "notifications/progress":
-		sl.progress(params)
+		sl.progress(p, params)
 	case "notifications/message":
 		sl.message(p, params)
 	case "notifications/cancelled":
@@ -56,8 +56,9 @@ func (sl *slot) notification(p *process, method string, params []byte) {
 	}
 }
 
-// progress brings progress to the call whose number is its token.
-func (sl *slot) progress(params []byte) {
+// progress brings progress to the call whose number is its token, if it is p's: each
+// program's calls are numbered from the start.
+func (sl *slot) progress(p *process, params []byte) {
 	var token []byte
 	err := jsonrpc.ScanObject(params, func(name, value []byte) error {
 		if string(name) == "progressToken" {
@@ -75,7 +76,7 @@ func (sl *slot) progress(params []byte) {
 	sl.mu.Lock()
 	c := sl.calls[id]
 	sl.mu.Unlock()
-	if c != nil {
+	if c != nil && c.p == p {
 		c.note(note{"notifications/progress", params})
 	}
 }
@@ -144,7 +145,7 @@ func (c *call) tell(ctx context.Context, n note) {
 // calls, to the sessions of the person.
 func (sl *slot) message(p *process, params []byte) {
 	sl.mu.Lock()
-	c, sure := sl.current(func(*call) bool { return true })
+	c, sure := sl.current(p, func(*call) bool { return true })
 	sl.mu.Unlock()
 	switch {
 	case c != nil:
