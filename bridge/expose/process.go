@@ -188,9 +188,14 @@ const settleTime = 200 * time.Millisecond
 
 // reap waits for the end of a child and sees to it that nothing of it is left.
 func (s *Server) reap(p *process, cmd *exec.Cmd) {
-	awaitExit(p.group.pid)
-	p.group.kill() // what it started and left behind
+	seen := awaitExit(p.group.pid)
+	if seen {
+		p.killRest()
+	}
 	why := exitReason(cmd.Wait())
+	if !seen {
+		p.killRest()
+	}
 	p.turn.lastCall(time.Now().Add(settleTime))
 	_ = p.log.SetReadDeadline(time.Now().Add(settleTime))
 	<-p.heard
@@ -237,6 +242,13 @@ func (p *process) gone(within time.Duration) bool {
 }
 
 func (p *process) kill() { p.killOnce.Do(p.group.kill) }
+
+// killRest ends what a child that has ended started and left behind. Nobody kills
+// after that: the number may be another's by then.
+func (p *process) killRest() {
+	p.killOnce.Do(func() {})
+	p.group.kill()
+}
 
 const (
 	maxLogLine = 4 << 10

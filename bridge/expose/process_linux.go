@@ -28,12 +28,13 @@ func limitResources(pid int) {
 }
 
 // awaitExit waits until the process has ended, and leaves it to be waited for: as
-// long as it is, its number and that of its group are not given to others.
-func awaitExit(pid int) {
+// long as it is, its number and that of its group are not given to others. It reports
+// whether it saw the end.
+func awaitExit(pid int) bool {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if err != unix.EINTR {
-			return
+			return err == nil
 		}
 	}
 }

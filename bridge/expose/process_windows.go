@@ -53,7 +53,8 @@ func (g *group) terminate() {}
 func (g *group) kill()      { _ = windows.TerminateJobObject(g.job, 1) }
 func (g *group) close()     { _ = windows.CloseHandle(g.job) }
 
-func awaitExit(int) {}
+// awaitExit: what is left is ended by its job, whose handle stays ours.
+func awaitExit(int) bool { return false }
 
 func openPipe() (r, w *os.File, err error) { return os.Pipe() }
 
