@@ -481,6 +481,7 @@ func TestAProgramThatDoesNotReadIsEnded(t *testing.T) {
 	if _, err := ann.try("echo", strings.Repeat("x", 2<<20)); err == nil || !strings.Contains(err.Error(), "does not read") {
 		t.Errorf("error %v", err)
 	}
+	eventually(t, "its end", func() bool { return len(w.running.list()) == 0 })
 }
 
 // With a child ends what it started, even what left its process group.

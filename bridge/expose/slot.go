@@ -111,6 +111,9 @@ func (sl *slot) start(ctx context.Context, st *start, client *mcp.InitializePara
 	began := time.Now()
 	<-p.dead
 	why := p.failure()
+	if !errors.Is(why, errStopped) {
+		p.kill() // one that only does not read would live on, and keep its place
+	}
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	if sl.proc == p {
