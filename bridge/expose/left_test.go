@@ -8,11 +8,13 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"golang.org/x/sys/unix"
 )
 
 // A desk is a slot without a program, for what programs say about calls that are over.
@@ -120,5 +122,26 @@ func TestAProgramIsHeardAboutItsOwnCallsOnly(t *testing.T) {
 		if notes, asks := c.heard(); len(notes)+len(asks) != 0 {
 			t.Errorf("user %q: the call was told %d things and asked %d of a program that does not work on it", user, len(notes), len(asks))
 		}
+	}
+}
+
+// Where a pipe knows no deadlines, as on Windows, whoever reads it cannot be called
+// away: it must not be somebody who has a client.
+func TestWhatCannotBeInterruptedIsNotReadByThoseWhoWait(t *testing.T) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	// They block, so that Go does not wait for them by itself.
+	k := newTalkOver(t, os.NewFile(uintptr(ends[0]), "out"), os.NewFile(uintptr(ends[1]), "says"))
+	k.warm(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	got := k.ask(ctx)
+	k.next(t)
+	time.Sleep(paused) // it would read by now
+	gone := errors.New("the client is gone")
+	cancel(gone)
+	if a := next(t, "the end of the call", got); a.err != gone {
+		t.Errorf("%s, %v", a.result, a.err)
 	}
 }

@@ -58,9 +58,11 @@ type deadliner interface{ SetReadDeadline(time.Time) error }
 func (c *conn) read(out io.Reader) error {
 	t := &c.turn
 	t.lines = bufio.NewReaderSize(out, 64<<10)
-	t.mu.Lock()
-	t.file, _ = out.(deadliner)
-	t.mu.Unlock()
+	if f, ok := out.(deadliner); ok && f.SetReadDeadline(time.Time{}) == nil { // pipes of Windows have none
+		t.mu.Lock()
+		t.file = f
+		t.mu.Unlock()
+	}
 	t.deadline(time.Time{})
 	t.quiet = time.AfterFunc(quietFor, t.takeBack)
 	defer t.quiet.Stop()

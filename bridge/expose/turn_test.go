@@ -30,11 +30,16 @@ func (k *talk) junk(*process, []byte) {}
 
 func newTalk(t *testing.T) *talk {
 	t.Helper()
-	childIn, in, err := openPipe()
+	out, says, err := openPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, says, err := openPipe()
+	return newTalkOver(t, out, says)
+}
+
+func newTalkOver(t *testing.T, out, says *os.File) *talk {
+	t.Helper()
+	childIn, in, err := openPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
