@@ -104,10 +104,10 @@ func TestCommandLine(t *testing.T) {
 		{"version", "version", 0, []string{"causeway ", "go1."}},
 		{"an unknown command", "dmeo", 2, []string{`"dmeo"`, "demo"}},
 		{"the flags of demo", "demo -h", 0, []string{"-addr", "-no-auth", "-allow-anonymous"}},
-		{"an unknown flag", "demo -adr x", 1, []string{"-adr", "-h"}},
-		{"an argument too many", "demo now", 1, []string{`"now"`}},
+		{"an unknown flag", "demo -adr x", 2, []string{"-adr", "-h"}},
+		{"an argument too many", "demo now", 2, []string{`"now"`}},
 		{"an address in use", "demo -addr " + strings.TrimPrefix(s.url, "http://"), 1, []string{strings.TrimPrefix(s.url, "http://"), "another program", "-addr"}},
-		{"a public address without sign-in", "demo -no-auth -addr 0.0.0.0:0", 1, []string{"sign-in", "-allow-anonymous"}},
+		{"a public address without sign-in", "demo -no-auth -addr 0.0.0.0:0", 2, []string{"sign-in", "-allow-anonymous"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cmd := exec.Command(causeway, strings.Fields(tc.args)...)
