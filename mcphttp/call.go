@@ -447,7 +447,13 @@ func (c *call) build(m method, params []byte, p *jsonrpc.Params) (mcp.Request, e
 
 func (c *call) buildCallTool(p *jsonrpc.Params, native string) (mcp.Request, error) {
 	params := &mcp.CallToolParamsRaw{Name: c.target, RequestState: native}
-	if !jsonrpc.IsNull(p.Arguments) {
+	switch {
+	case len(p.Arguments) == 0:
+	case jsonrpc.IsNull(p.Arguments):
+		// As the SDK's client says that there are none. Handlers that decode what is here can do so,
+		// which of nothing they could not, and those that are typed get their defaults.
+		params.Arguments = json.RawMessage("{}")
+	default:
 		params.Arguments = json.RawMessage(p.Arguments)
 	}
 	var err error

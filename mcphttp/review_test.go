@@ -71,11 +71,21 @@ func TestNullArgumentsAreNone(t *testing.T) {
 	}) (*mcp.CallToolResult, any, error) {
 		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: fmt.Sprint("a=", in.A)}}}, nil, nil
 	})
+	s.AddTool(&mcp.Tool{Name: "raw", InputSchema: schema}, func(_ context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		in := struct{ A int }{1}
+		if err := json.Unmarshal(req.Params.Arguments, &in); err != nil {
+			return nil, err
+		}
+		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: fmt.Sprint("a=", in.A)}}}, nil
+	})
 	_, url := serve(t, s, nil)
 	w := &wire{t: t, url: url}
+	legacy := w.initialize(version20251125)
 	for name, a := range map[string]*answered{
-		"modern": w.modern("1", "tools/call", "def", `"name":"def","arguments":null`),
-		"legacy": w.initialize(version20251125).call("1", "tools/call", `"name":"def","arguments":null`),
+		"modern":          w.modern("1", "tools/call", "def", `"name":"def","arguments":null`),
+		"legacy":          legacy.call("1", "tools/call", `"name":"def","arguments":null`),
+		"modern, untyped": w.modern("1", "tools/call", "raw", `"name":"raw","arguments":null`),
+		"legacy, untyped": legacy.call("1", "tools/call", `"name":"raw","arguments":null`),
 	} {
 		if !strings.Contains(a.body, "a=1") {
 			t.Errorf("%s: %s", name, a.body)
